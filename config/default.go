@@ -1,0 +1,75 @@
+package config
+
+import "time"
+
+// Default gives a new Config with every default filled in. Only Upstream is missing, which has none.
+// Session.Cookie.Name is empty, because its default depends on other keys: see [Cookie.DefaultName].
+func Default() *Config {
+	return &Config{
+		Listen:          "127.0.0.1:8080",
+		Default:         Protected,
+		Methods:         []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
+		Login:           defaultLogin(),
+		Session:         defaultSession(),
+		Redis:           Redis{Addresses: []string{"127.0.0.1:6379"}, Timeout: 250 * time.Millisecond},
+		Outage:          Outage{ServeKnownFor: time.Minute},
+		Headers:         defaultHeaders(),
+		Requests:        Requests{StripResponseHeaders: true},
+		Limits:          Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxURI: 8 * KiB},
+		Timeouts:        defaultTimeouts(),
+		Log:             Log{Level: "info", Format: "auto"},
+		ShutdownTimeout: 30 * time.Second,
+	}
+}
+
+func defaultLogin() Login {
+	return Login{
+		Path:       "/login",
+		LogoutPath: "/logout",
+		Backend:    BackendFile,
+		File:       LoginFile{Path: "users.yaml"},
+		App: LoginApp{
+			Vault:         Vault{HTTPOnly: true},
+			AccountFields: []string{"email", "username", "user", "login", "account", "_username", "j_username"},
+			MaxResponse:   MiB,
+			Timeout:       15 * time.Second,
+		},
+		Limits: LoginLimits{
+			PerAddress:          Rate{Events: 30, Per: time.Minute},
+			PerAccount:          Rate{Events: 10, Per: time.Minute},
+			Burst:               10,
+			MaxConcurrentHashes: 2,
+		},
+	}
+}
+
+func defaultSession() Session {
+	return Session{
+		Idle:       168 * time.Hour,
+		Absolute:   720 * time.Hour,
+		MaxPerUser: 20,
+		AtLimit:    EvictOldest,
+		Cookie:     Cookie{Secure: true, SameSite: SameSiteLax},
+	}
+}
+
+func defaultHeaders() []Header {
+	return []Header{
+		{Name: "X-User-Id", Value: "userId", Encoding: EncodingPercent},
+		{Name: "X-User-Email", Value: "email", Encoding: EncodingPercent},
+		{Name: "X-User-Name", Value: "name", Encoding: EncodingPercent},
+		{Name: "X-User-Role", Value: "role", Encoding: EncodingPercent},
+		{Name: "X-User-Email-Verified", Value: "emailVerified", Encoding: EncodingPercent},
+	}
+}
+
+func defaultTimeouts() Timeouts {
+	return Timeouts{
+		ReadHeader:     10 * time.Second,
+		Body:           60 * time.Second,
+		Idle:           120 * time.Second,
+		Connect:        5 * time.Second,
+		ResponseHeader: 60 * time.Second,
+		UpstreamIdle:   30 * time.Second,
+	}
+}
