@@ -1,0 +1,183 @@
+// Package telemetry holds what operators see: logs, audit lines, metrics. It imports no other
+// package of Gatehouse.
+package telemetry
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics counts what the gateway does. All methods may be called on a nil *Metrics, which
+// counts nothing, and by many goroutines at once.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	finds     *prometheus.CounterVec
+	ended     *prometheus.CounterVec
+	renewals  *prometheus.CounterVec
+	logins    *prometheus.CounterVec
+	limited   *prometheus.CounterVec
+	streams   *prometheus.GaugeVec
+	outages   prometheus.Counter
+	outage    prometheus.Gauge
+	pending   prometheus.Gauge
+	cache     prometheus.Gauge
+
+	away atomic.Bool
+}
+
+// NewMetrics makes the metrics in a registry of their own, with Go's and the process's beside them.
+func NewMetrics() *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatehouse_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_" + name, Help: help})
+	}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: counter("requests_total", "Requests answered, by rule and class of status.", "rule", "status"),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "gatehouse_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its answer, by rule. Upgraded connections are not in it.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"rule"}),
+		finds:    counter("session_finds_total", "Sessions looked up, by where the answer came from: cache, redis, known (Redis is away), none, corrupt, unavailable.", "source"),
+		ended:    counter("sessions_ended_total", "Sessions ended by this replica, by reason: logout, replaced, evicted, revoked.", "reason"),
+		renewals: counter("session_renewals_total", "Sessions renewed, by outcome: ok, gone, conflict, unavailable, dropped.", "outcome"),
+		logins:   counter("logins_total", "Logins, by backend and outcome: success, bad_credentials, bad_request, limited, busy, cross_site, too_many_sessions, superseded, unavailable, app_failed.", "backend", "outcome"),
+		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes, body, headers, uri.", "limit"),
+		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatehouse_open_streams", Help: "Open streams, by kind: websocket, sse, download.",
+		}, []string{"kind"}),
+		outages: prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_redis_outages_total", Help: "Times Redis was found away."}),
+		outage:  gauge("redis_outage", "1 while Redis is away, else 0."),
+		pending: gauge("revocations_pending", "Revocations that Redis has not confirmed yet."),
+		cache:   gauge("session_cache_enabled", "1 when Redis tells of changes (client tracking) and sessions are cached in memory, 0 when every request asks Redis."),
+	}
+	m.registry.MustRegister(m.requests, m.durations, m.finds, m.ended, m.renewals, m.logins, m.limited,
+		m.streams, m.outages, m.outage, m.pending, m.cache,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics in Prometheus's text format.
+func (m *Metrics) Handler() http.Handler {
+	if m == nil {
+		return http.NotFoundHandler()
+	}
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Request counts one answered request under its rule. A duration below zero is left out of the
+// histogram: the life of a WebSocket says nothing about how fast answers are.
+func (m *Metrics) Request(rule string, status int, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.requests.WithLabelValues(rule, statusClass(status)).Inc()
+	if d >= 0 {
+		m.durations.WithLabelValues(rule).Observe(d.Seconds())
+	}
+}
+
+// SessionFind counts one look-up of a session.
+func (m *Metrics) SessionFind(source string) {
+	if m != nil {
+		m.finds.WithLabelValues(source).Inc()
+	}
+}
+
+// SessionsEnded counts n sessions ended by this replica.
+func (m *Metrics) SessionsEnded(reason string, n int) {
+	if m != nil && n > 0 {
+		m.ended.WithLabelValues(reason).Add(float64(n))
+	}
+}
+
+// Renewal counts one renewal of a session's time to live.
+func (m *Metrics) Renewal(outcome string) {
+	if m != nil {
+		m.renewals.WithLabelValues(outcome).Inc()
+	}
+}
+
+// Login counts one attempt to log in.
+func (m *Metrics) Login(backend, outcome string) {
+	if m != nil {
+		m.logins.WithLabelValues(backend, outcome).Inc()
+	}
+}
+
+// Limited counts one request refused by a limit.
+func (m *Metrics) Limited(limit string) {
+	if m != nil {
+		m.limited.WithLabelValues(limit).Inc()
+	}
+}
+
+// StreamOpened counts a stream that begins; StreamClosed its end.
+func (m *Metrics) StreamOpened(kind string) {
+	if m != nil {
+		m.streams.WithLabelValues(kind).Inc()
+	}
+}
+
+// StreamClosed counts the end of a stream.
+func (m *Metrics) StreamClosed(kind string) {
+	if m != nil {
+		m.streams.WithLabelValues(kind).Dec()
+	}
+}
+
+// Outage tells that Redis went away (true) or came back (false). Saying the same again changes
+// nothing, so an outage that several callers notice counts once.
+func (m *Metrics) Outage(away bool) {
+	if m == nil || m.away.Swap(away) == away {
+		return
+	}
+	if away {
+		m.outages.Inc()
+		m.outage.Set(1)
+	} else {
+		m.outage.Set(0)
+	}
+}
+
+// PendingRevocations tells how many revocations wait for Redis.
+func (m *Metrics) PendingRevocations(n int) {
+	if m != nil {
+		m.pending.Set(float64(n))
+	}
+}
+
+// SessionCache tells whether sessions are cached in memory.
+func (m *Metrics) SessionCache(enabled bool) {
+	if m == nil {
+		return
+	}
+	if enabled {
+		m.cache.Set(1)
+	} else {
+		m.cache.Set(0)
+	}
+}
+
+// classes spares a string per request.
+var classes = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// statusClass is one of seven words, whatever status an application makes up: each further value of
+// a label is another time series to keep for ever.
+func statusClass(status int) string {
+	if c := status / 100; status >= 0 && c < len(classes) {
+		return classes[c]
+	}
+	return "other"
+}
