@@ -30,7 +30,7 @@ func defaultLogin() Login {
 		File:       LoginFile{Path: "users.yaml"},
 		App: LoginApp{
 			Vault:         Vault{HTTPOnly: true},
-			AccountFields: []string{"email", "username", "user", "login", "account", "_username", "j_username"},
+			AccountFields: []string{"email", "username", "user", "account", "_username", "j_username"},
 			MaxResponse:   MiB,
 			Timeout:       15 * time.Second,
 		},

@@ -33,7 +33,7 @@ type LoginApp struct {
 	// Vault says which of the application's cookies the gateway keeps away from the browser.
 	Vault Vault `mapstructure:"vault"`
 	// AccountFields are the names under which the login form may send the account, for the
-	// rate limit per account. Default email, username, user, login, account, _username, j_username.
+	// rate limit per account. Default email, username, user, account, _username, j_username.
 	AccountFields []string `mapstructure:"account_fields"`
 	// CompletionPaths are further exact paths whose POST may complete a login, such as the
 	// second step of a two-step login. Default: none.
