@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/telemetry"
+)
+
+// Login is what a login backend has found out, and the request it was.
+type Login struct {
+	User User
+	// Backend that vouched for the user: file or app.
+	Backend   string
+	IP        string
+	UserAgent string
+	// Secrets are sealed into the session under a key only the browser's token gives. May be empty.
+	Secrets []byte
+	// Previous is the token the browser sent with the login, if any. Its session ends: it is never
+	// taken over, so a token somebody planted before the login is worth nothing after it (S03).
+	Previous string
+	// Began is the epoch of [Manager.Begin].
+	Began Epoch
+}
+
+// Create makes a session with a new token, always. ErrUnavailable; ErrSuperseded when all sessions
+// of the user were revoked since Began; ErrLimit when the user has as many as allowed and the policy is
+// to refuse; ErrTooLarge; ErrInvalidUser. With an error there is no session that anybody has the
+// token of, and the previous one is as it was, unless the store's confirmation got lost.
+func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Record, err error) {
+	if !validUserID(l.User.ID) {
+		return "", nil, ErrInvalidUser
+	}
+	token = NewToken(l.User.ID)
+	key, _ := ParseToken(token)
+	now := m.clock().UTC().Truncate(time.Millisecond)
+	if rec, err = m.newRecord(l, token, key.ID, now); err != nil {
+		return "", nil, err
+	}
+	opts := CreateOptions{
+		Began: l.Began, TTL: m.policy.ttl(rec, now), MaxPerUser: m.maxPerUser, RejectAtLimit: m.rejectAtLimit,
+	}
+	previous, previousUser, err := m.previous(ctx, l)
+	if err != nil {
+		return "", nil, err
+	}
+	if previousUser == l.User.ID {
+		// In the same step, so that the one frees the place of the other.
+		opts.Replaces = previous.ID
+	}
+	ended, err := m.store.Create(ctx, rec, opts)
+	if err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			// It may exist all the same, only its confirmation was lost. Nobody will ever get
+			// its token, but it would take a place until it expires.
+			m.pending.add(revocation{key: key, userID: l.User.ID, reason: endOrphan, at: now, until: now.Add(opts.TTL)})
+		}
+		return "", nil, err
+	}
+	m.ended(ctx, rec, ended, opts.Replaces)
+	if previousUser != "" && opts.Replaces.IsZero() {
+		// Unconfirmed is no reason to refuse the login: it is refused here and retried.
+		_ = m.revoke(ctx, previous, previousUser, endReplaced)
+	}
+	return token, rec, nil
+}
+
+func (m *Manager) newRecord(l Login, token string, id ID, now time.Time) (*Record, error) {
+	sealed, err := seal(token, id, l.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	u := l.User
+	u.Email, u.Name, u.Role = valid(u.Email), valid(u.Name), valid(u.Role)
+	return &Record{
+		Version: SchemaVersion, ID: id, User: u, CreatedAt: now, LastAccessed: now,
+		ExpiresAt: now.Add(m.policy.absolute).Truncate(time.Millisecond),
+		Backend:   l.Backend, IP: valid(l.IP), UserAgent: cutUserAgent(l.UserAgent), Sealed: sealed,
+	}, nil
+}
+
+// valid replaces what JSON cannot hold, so that the record made is the record read.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// previous gives the session the browser came with and whose it is; no user when there is none.
+func (m *Manager) previous(ctx context.Context, l Login) (Key, string, error) {
+	key, ok := ParseToken(l.Previous)
+	if !ok || m.endings.session(key.ID, m.clock()) {
+		return Key{}, "", nil
+	}
+	if key.Tag == TagOf(l.User.ID) {
+		return key, l.User.ID, nil
+	}
+	// Another user's: its record says in whose index it is.
+	found, err := m.store.Find(ctx, key)
+	switch {
+	case err == nil:
+		return key, found.Record.User.ID, nil
+	case errors.Is(err, ErrUnavailable):
+		return Key{}, "", err
+	default:
+		return Key{}, "", nil
+	}
+}
+
+// ended tells of the sessions that ended for a new one.
+func (m *Manager) ended(ctx context.Context, rec *Record, ids []ID, replaced ID) {
+	m.endings.confirm(m.clock(), ids...)
+	m.notify(ids)
+	evicted := slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return id == replaced })
+	m.metrics.SessionsEnded(endReplaced, len(ids)-len(evicted))
+	m.metrics.SessionsEnded(endEvicted, len(evicted))
+	for _, id := range evicted {
+		m.audit(ctx, telemetry.Audit{
+			Event: telemetry.EventEviction, UserID: rec.User.ID, Session: id.Short(), Reason: "max_per_user",
+		})
+	}
+}
