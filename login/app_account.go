@@ -1,0 +1,225 @@
+package login
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxLoginBody bounds a login's body (L06).
+	maxLoginBody = 64 << 10
+	// maxAccount bounds an account's length, in bytes; it is a key of the limiter.
+	maxAccount = 512
+	// maxAccounts bounds how many fields of one form may be accounts.
+	maxAccounts = 16
+)
+
+// readForm buffers the body: it is looked at here and then sent on as it was.
+func readForm(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLoginBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &RequestError{http.StatusRequestEntityTooLarge, "the form is larger than 64 KiB"}
+	case err != nil:
+		return nil, &RequestError{http.StatusBadRequest, "the form did not arrive completely"}
+	}
+	return body, nil
+}
+
+// accountsOf lists what a login names as the account, for the limit per account. It is strict where
+// lenient parsers differ: an account that the application sees and the gateway does not would be
+// guessed at without limit (L03). Browsers never send what is refused here. The query counts as well,
+// because Rails and servlets mix it with the body.
+// fields are folded by foldField. Error: *RequestError.
+func accountsOf(h http.Header, query string, body []byte, fields []string) ([]string, error) {
+	f := accountFinder{fields: fields}
+	if err := f.query(query); err != nil || len(body) == 0 {
+		return f.accounts, err
+	}
+	types := h.Values("Content-Type")
+	if len(types) != 1 || isEncoded(h) {
+		return nil, &RequestError{http.StatusUnsupportedMediaType, "a login has one Content-Type and no Content-Encoding"}
+	}
+	media, params, err := mime.ParseMediaType(types[0])
+	if err != nil || !asciiCharset(params["charset"]) {
+		return nil, &RequestError{http.StatusUnsupportedMediaType, "the form's Content-Type is not understood"}
+	}
+	switch {
+	case media == "application/x-www-form-urlencoded":
+		err = f.urlencoded(body)
+	case media == "multipart/form-data":
+		err = f.multipart(body, params["boundary"])
+	case media == "application/json" || strings.HasSuffix(media, "+json"):
+		err = f.json(body)
+	default:
+		err = &RequestError{http.StatusUnsupportedMediaType, "a login is a form or JSON"}
+	}
+	return f.accounts, err
+}
+
+// query reads the target's query as generously as can be: it is passed on byte for byte, whatever
+// it looks like (P11).
+func (f *accountFinder) query(raw string) error {
+	for _, pair := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, value, _ := strings.Cut(pair, "=")
+		name, value = decodeQuery(name), decodeQuery(value)
+		if f.names(foldField(name)) || f.names(lastPart(name)) {
+			if err := f.add(value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func decodeQuery(s string) string {
+	if decoded, err := url.QueryUnescape(s); err == nil {
+		return decoded
+	}
+	return s
+}
+
+type accountFinder struct {
+	fields   []string
+	seen     []string // folded names of the account fields so far
+	accounts []string
+}
+
+var errForm = &RequestError{http.StatusBadRequest, "the form does not parse"}
+
+func (f *accountFinder) urlencoded(body []byte) error {
+	// Also refuses a raw semicolon, which some applications take for an ampersand.
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return errForm
+	}
+	for name, values := range form {
+		for _, value := range values {
+			if err := f.take(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *accountFinder) multipart(body []byte, boundary string) error {
+	if boundary == "" {
+		return errForm
+	}
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil || part.FormName() == "" || part.Header.Get("Content-Transfer-Encoding") != "" {
+			return errForm
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return errForm
+		}
+		if err := f.take(part.FormName(), string(value)); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *accountFinder) json(body []byte) error {
+	object, err := parseObject(body)
+	if err != nil {
+		return &RequestError{http.StatusBadRequest, "the JSON does not parse, or a key stands twice in it"}
+	}
+	return f.walk(object)
+}
+
+func (f *accountFinder) walk(v any) error {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			text, scalar := scalarText(member)
+			if scalar && f.names(foldField(key)) {
+				if err := f.add(text); err != nil {
+					return err
+				}
+			}
+			if err := f.walk(member); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, member := range v {
+			if err := f.walk(member); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// take looks at one field of a form. An account field that stands twice is refused (L06): one of
+// them would be checked against the limit and the other by the application.
+func (f *accountFinder) take(name, value string) error {
+	folded := foldField(name)
+	if !f.names(folded) && !f.names(lastPart(name)) {
+		return nil
+	}
+	if slices.Contains(f.seen, folded) {
+		return &RequestError{http.StatusBadRequest, "a field stands twice in the form"}
+	}
+	f.seen = append(f.seen, folded)
+	return f.add(value)
+}
+
+func (f *accountFinder) names(folded string) bool { return slices.Contains(f.fields, folded) }
+
+func (f *accountFinder) add(account string) error {
+	if account = fold(account); account == "" || slices.Contains(f.accounts, account) {
+		return nil
+	}
+	if len(account) > maxAccount || len(f.accounts) >= maxAccounts {
+		return &RequestError{http.StatusBadRequest, "the account is too long, or there are too many"}
+	}
+	f.accounts = append(f.accounts, account)
+	return nil
+}
+
+// foldField makes names of fields equal that some application takes for the same: without regard to
+// case (ASP.NET), and with dots, spaces and brackets as underscores (PHP), those at the end left out.
+func foldField(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch r {
+		case '.', ' ', '[', ']', '-', ':', '\t', '"', '\'':
+			return '_'
+		}
+		return r
+	}, strings.ToLower(name))
+	return strings.TrimRight(name, "_")
+}
+
+// lastPart is the last name of a nested one, folded: user[email], Input.Email and form:email are email.
+func lastPart(name string) string {
+	name = strings.TrimRight(name, "[].: ")
+	return foldField(name[strings.LastIndexAny(name, "[].:")+1:])
+}
+
+// asciiCharset refuses encodings in which an account's letters are other bytes (UTF-16, UTF-7, EBCDIC):
+// each would be a fresh account to the limit, and the same one to an application that decodes it.
+func asciiCharset(charset string) bool {
+	charset = strings.ToLower(charset)
+	for _, prefix := range []string{"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-", "windows-125", "koi8-", "euc-", "shift_jis", "gb", "big5"} {
+		if strings.HasPrefix(charset, prefix) {
+			return true
+		}
+	}
+	return charset == ""
+}

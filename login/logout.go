@@ -1,0 +1,192 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"gatehouse/pages"
+	"gatehouse/session"
+	"gatehouse/telemetry"
+)
+
+// Logout answers every request at the logout path. GET and HEAD show a button: whoever could log
+// somebody out by a GET could do it with an image on another site (L01). POST logs out:
+//
+//   - the session is revoked in Redis, the browser's cookie is cleared, its cache too (Clear-Site-Data,
+//     so that the Back button shows no protected page, S13), and the backend ends what it keeps;
+//   - 303 to the form's next when it is safe (SafeNext), else to where the application points, else
+//     to "/"; programs get 200 {"next": "/…"};
+//   - 503 with Retry-After when Redis could not confirm: this replica refuses the session from now
+//     on and goes on telling Redis, but another replica may serve it until then, and the person is
+//     told. The cookie is cleared all the same: that is what they asked for.
+func (h *Handler) Logout(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if err := methods(w, r, "GET, HEAD, POST", http.MethodGet, http.MethodHead, http.MethodPost); err != nil {
+		h.refuseLogout(w, r, err)
+		return
+	}
+	if r.Method == http.MethodPost {
+		h.logout(w, r)
+		return
+	}
+	next, _ := SafeNext(r.URL.Query().Get(fieldNext), h.cfg.Path, h.cfg.LogoutPath)
+	h.deps.Pages.Logout(w, r, http.StatusOK, pages.LogoutView{Action: h.cfg.LogoutPath, Next: next, User: h.whoIs(w, r)})
+}
+
+// whoIs names the user for the logout page; "" when nobody is logged in.
+func (h *Handler) whoIs(w http.ResponseWriter, r *http.Request) string {
+	token, n := h.deps.Cookies.Read(r.Header)
+	if n > 1 {
+		http.SetCookie(w, h.deps.Cookies.Clear()) // S01
+	}
+	if _, ok := session.ParseToken(token); !ok {
+		return ""
+	}
+	s, err := h.deps.Sessions.Find(r.Context(), token)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return ""
+	case err != nil: // they may well be logged in, and must have the button
+		return "somebody whose name cannot be looked up at the moment"
+	case s.User.Name != "":
+		return s.User.Name
+	case s.User.Email != "":
+		return s.User.Email
+	}
+	return s.User.ID
+}
+
+func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
+	if err := h.sameOrigin(r); err != nil {
+		h.refuseLogout(w, r, err)
+		return
+	}
+	next, err := logoutNext(w, r)
+	if err != nil {
+		h.refuseLogout(w, r, err)
+		return
+	}
+	token, _ := h.deps.Cookies.Read(r.Header) // "" when there are two: whose they are is unknown (S01)
+	// Who presses the button and closes the window is logged out too.
+	ctx := context.WithoutCancel(r.Context())
+	rec, err := h.end(ctx, r, token)
+	var limit *LimitError
+	if errors.As(err, &limit) {
+		h.deps.Metrics.Limited(limit.Limit)
+		h.refuseLogout(w, r, err)
+		return
+	}
+	app, appErr := h.backend.logout(ctx, r, rec, token)
+	if appErr != nil {
+		telemetry.RequestFrom(r.Context()).Error = appErr.Error()
+		h.deps.Log.Warn().Err(appErr).Str("id", telemetry.RequestFrom(r.Context()).ID).
+			Msg("the application was not logged out of; the gateway's session has ended")
+	}
+	for _, line := range app.SetCookie {
+		w.Header().Add("Set-Cookie", line)
+	}
+	h.forget(w)
+	if err != nil {
+		telemetry.RequestFrom(r.Context()).Error = err.Error()
+		h.deps.Pages.Problem(w, r, unconfirmed)
+		return
+	}
+	h.goodbye(w, r, next, app.Location)
+}
+
+// forget makes the browser forget the session and the pages that were shown in it (S13).
+//
+// Clear-Site-Data empties what is stored, but in Chromium not the page whose button was pressed: that one
+// is put aside for Back only when the next page comes. Chromium drops it for being no-store once a cookie
+// has been set since; a cookie that is deleted does not count. So ours is set to nothing, then deleted.
+func (h *Handler) forget(w http.ResponseWriter) {
+	http.SetCookie(w, h.deps.Cookies.Set("", time.Second))
+	http.SetCookie(w, h.deps.Cookies.Clear())
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+}
+
+// logoutNext reads where the form wants to go on to. A body of another type is the application's own
+// business: its logout may take JSON.
+func logoutNext(w http.ResponseWriter, r *http.Request) (string, error) {
+	body, err := readBody(w, r)
+	if err != nil || !isForm(r) {
+		return "", err
+	}
+	form, err := parseFields(body, fieldNext)
+	return form.Get(fieldNext), err
+}
+
+// end revokes the session of a token. Errors: session.ErrUnconfirmed, in which case this replica
+// refuses the session all the same; *LimitError, in which case nothing has happened.
+func (h *Handler) end(ctx context.Context, r *http.Request, token string) (*session.Record, error) {
+	key, ok := session.ParseToken(token)
+	if !ok {
+		return nil, nil
+	}
+	s, err := h.deps.Sessions.Find(ctx, token)
+	if errors.Is(err, session.ErrNotFound) {
+		return nil, nil
+	}
+	// With Redis away and a session this replica has not seen, the token still tells which session must
+	// end, if not whose.
+	var rec *session.Record
+	userID := ""
+	if err == nil {
+		rec, userID = s.Record, s.User.ID
+	} else if err := h.allowAddress(r); err != nil {
+		// Anybody can make up tokens, and each is kept until Redis is back: without a limit they would
+		// leave no room for real ones.
+		return nil, err
+	}
+	err = h.deps.Sessions.Revoke(ctx, key, userID)
+	h.auditLogout(r, key, userID, err)
+	return rec, err
+}
+
+func (h *Handler) auditLogout(r *http.Request, key session.Key, userID string, err error) {
+	facts := telemetry.RequestFrom(r.Context())
+	facts.UserID, facts.Session = userID, key.ID.Short()
+	reason := ""
+	if err != nil {
+		reason = "unconfirmed"
+	}
+	telemetry.LogAudit(&h.deps.Log, telemetry.Audit{
+		Event: telemetry.EventLogout, RequestID: facts.ID, Client: clientText(facts),
+		UserID: userID, Session: key.ID.Short(), Backend: h.backend.name(), Reason: reason,
+	})
+}
+
+// goodbye sends a person on.
+func (h *Handler) goodbye(w http.ResponseWriter, r *http.Request, nexts ...string) {
+	location := "/"
+	for _, next := range nexts {
+		// The application often points to its login page: after a logout that is no circle.
+		if safe, ok := SafeNext(next, "", h.cfg.LogoutPath); ok {
+			location = safe
+			break
+		}
+	}
+	if pages.WantsJSON(r) {
+		h.writeJSON(w, r, struct {
+			Next string `json:"next"`
+		}{location})
+		return
+	}
+	seeOther(w, location)
+}
+
+// unconfirmed is the answer to a logout that Redis has not heard of yet.
+var unconfirmed = pages.Problem{
+	Status: http.StatusServiceUnavailable, Code: "logout_unconfirmed", RetryAfter: retryUnavailable,
+	Message: "You are logged out here, but this is not confirmed everywhere yet. It is tried again until it is. Close the browser if others use it.",
+}
+
+// refuseLogout answers a request that is no logout. It counts as none of the logins.
+func (h *Handler) refuseLogout(w http.ResponseWriter, r *http.Request, err error) {
+	o := judge(err)
+	telemetry.RequestFrom(r.Context()).Error = fmt.Sprintf("logout: %s", o.reason)
+	h.deps.Pages.Problem(w, r, o.problem(""))
+}
