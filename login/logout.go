@@ -180,7 +180,7 @@ func (h *Handler) goodbye(w http.ResponseWriter, r *http.Request, nexts ...strin
 
 // unconfirmed is the answer to a logout that Redis has not heard of yet.
 var unconfirmed = pages.Problem{
-	Status: http.StatusServiceUnavailable, Code: "logout_unconfirmed", RetryAfter: retryUnavailable,
+	Status: http.StatusServiceUnavailable, Code: pages.CodeLogoutUnconfirmed, RetryAfter: retryUnavailable,
 	Message: "You are logged out here, but this is not confirmed everywhere yet. It is tried again until it is. Close the browser if others use it.",
 }
 

@@ -70,6 +70,9 @@ func (j *jar) alters(c change, now time.Time) bool {
 	if c.deletes || old.value != c.value || old.expires.IsZero() != c.expires.IsZero() {
 		return true
 	}
+	if c.expires.IsZero() {
+		return false // a session cookie, sent again as it was
+	}
 	return c.expires.Sub(old.expires).Abs() > c.expires.Sub(now)/10
 }
 

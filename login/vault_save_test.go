@@ -48,6 +48,11 @@ func TestVaultWrites(t *testing.T) {
 	writes(3)
 	s.mustSet("/", "sid=2; HttpOnly") // until the end of the session
 	writes(4)
+	for range 10 {
+		s.mustSet("/", "sid=2; HttpOnly")
+		s.wait(time.Second)
+	}
+	writes(4)
 	s.mustSet("/", "sid=; Max-Age=0")
 	writes(5)
 	s.mustSet("/", "sid=; Max-Age=0")

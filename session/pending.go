@@ -103,28 +103,40 @@ func (p *pending) run() {
 	}
 }
 
-// try goes through the list once, and reports whether it is empty now. It stops at the first
-// failure: with the store away the others would fail as well.
+// maxFailures in a row end a round of try: the store is away, the others would fail as well.
+const maxFailures = 3
+
+// try goes through the list once, and reports whether it is empty now. One that fails goes to the
+// end: its reason may be its own (a damaged index), and must not hold up the others.
 func (p *pending) try(ctx context.Context) bool {
-	for {
+	p.mu.Lock()
+	round := slices.Clone(p.list)
+	p.mu.Unlock()
+	failures := 0
+	for _, next := range round {
+		done := p.attempt(ctx, next)
 		p.mu.Lock()
-		if len(p.list) == 0 {
-			p.mu.Unlock()
-			return true
+		// It may have been dropped meanwhile.
+		before := len(p.list)
+		p.list = slices.DeleteFunc(p.list, next.same)
+		if !done && len(p.list) < before {
+			p.list = append(p.list, next)
 		}
-		next := p.list[0]
-		p.mu.Unlock()
-		if !p.attempt(ctx, next) {
-			return false
-		}
-		p.mu.Lock()
-		// It may have been dropped meanwhile; then the first is another one.
-		p.list = slices.DeleteFunc(p.list, func(r revocation) bool {
-			return r.key == next.key && r.userID == next.userID && r.all == next.all && r.at.Equal(next.at)
-		})
 		p.metrics.PendingRevocations(len(p.list))
 		p.mu.Unlock()
+		if done {
+			failures = 0
+		} else if failures++; failures == maxFailures {
+			break
+		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.list) == 0
+}
+
+func (r revocation) same(other revocation) bool {
+	return r.key == other.key && r.userID == other.userID && r.all == other.all && r.at.Equal(other.at)
 }
 
 // close tries until the list is empty or ctx ends.

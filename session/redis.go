@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/config"
@@ -45,9 +46,12 @@ type RedisStore struct {
 	embedded  *embedded // nil with a real Redis
 
 	changed chan Key // sessions to read again
-	stop    chan struct{}
-	running sync.WaitGroup
-	once    sync.Once
+	// invalidations counts what invalidated was told, for Find to notice one that came between
+	// Redis's answer and its keeping.
+	invalidations atomic.Uint64
+	stop          chan struct{}
+	running       sync.WaitGroup
+	once          sync.Once
 }
 
 var _ Store = (*RedisStore)(nil)
@@ -202,6 +206,7 @@ func (s *RedisStore) exec(script *rueidis.Lua, keys, args []string) ([]string, e
 // FLUSHALL): that alone makes no session suspect, serving known sessions through it is the point.
 // Nothing in here may wait, answers come on the same connection.
 func (s *RedisStore) invalidated(keys []rueidis.RedisMessage) {
+	s.invalidations.Add(1)
 	for i := range keys {
 		name, err := keys[i].ToString()
 		if err != nil {

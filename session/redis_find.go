@@ -26,6 +26,7 @@ func (s *RedisStore) Find(_ context.Context, key Key) (Found, error) {
 	} else {
 		name = s.keys.session(key)
 	}
+	told := s.invalidations.Load()
 	reply := c.DoCache(s.deadlines.context(), c.B().Get().Key(name).Cache(), clientTTL)
 	raw, err := reply.ToString()
 	hit := reply.IsCacheHit()
@@ -34,7 +35,13 @@ func (s *RedisStore) Find(_ context.Context, key Key) (Found, error) {
 		e.vouch(now)
 		return Found{Record: e.record, Source: FromCache, VerifiedAt: now}, nil
 	}
-	return s.found(c, key, name, e, raw, hit, err)
+	found, err := s.found(c, key, name, e, raw, hit, err)
+	if err == nil && s.invalidations.Load() != told {
+		// It may have been this session's, and have come before there was an entry to mark. It is
+		// read again, should Redis go away before that it does not count as known.
+		s.known.suspect(key.ID)
+	}
+	return found, err
 }
 
 // found is Find when the answer is not what is in memory.

@@ -140,6 +140,30 @@ func TestRevokeUserSettlesPendingOnes(t *testing.T) {
 	g.finds(t, token)
 }
 
+// A revocation that fails for a reason of its own does not hold up the ones behind it.
+func TestOneBadRevocationDoesNotStopTheRest(t *testing.T) {
+	t.Parallel()
+	server := testredis.Start(t, testredis.Persistent())
+	g := newGateway(t, server.Addr)
+	g.login(t, "bad")
+	index := "user_sessions:{" + string(session.TagOf("bad")) + "}:bad"
+	server.Do(t, "DEL", index)
+	server.Do(t, "SET", index, "no sorted set")
+	good, rec := g.login(t, "good")
+	if _, err := g.RevokeUser(t.Context(), "bad"); !isError(err, session.ErrUnconfirmed) {
+		t.Fatalf("a damaged index: %v", err)
+	}
+	server.Kill()
+	if err := g.Revoke(t.Context(), rec.Key(), "good"); !isError(err, session.ErrUnconfirmed) {
+		t.Fatal(err)
+	}
+	server.Restart()
+	await(t, "the revocation behind the bad one to be confirmed", func() bool { return g.metric("gatehouse_revocations_pending") == 1 })
+	newGateway(t, server.Addr).refuses(t, good, session.ErrNotFound)
+	server.Do(t, "DEL", index)
+	await(t, "the bad one, once it can be", func() bool { return g.metric("gatehouse_revocations_pending") == 0 })
+}
+
 // A login whose confirmation was lost leaves nothing behind that would take a user's place.
 func TestLostCreateIsCleanedUp(t *testing.T) {
 	t.Parallel()
