@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"gatehouse/config"
+	"gatehouse/pages"
+)
+
+// hopHeader names the gateways a request has been through. A gateway that finds its own name in it
+// is its own upstream (X08).
+const hopHeader = "Gatehouse-Hop"
+
+// admission decides which requests are looked at at all.
+type admission struct {
+	methods []string
+	hosts   map[string]bool
+	limits  config.Limits
+	hop     string // the forwarder's name in hopHeader
+}
+
+func newAdmission(cfg *config.Config, hop string) admission {
+	a := admission{methods: cfg.Methods, limits: cfg.Limits, hop: hop}
+	for _, h := range cfg.Hosts {
+		if a.hosts == nil {
+			a.hosts = make(map[string]bool)
+		}
+		if folded, ok := FoldHost(h); ok {
+			a.hosts[folded] = true
+		}
+	}
+	return a
+}
+
+// refusal is a request that gets no further, and what its client is told.
+type refusal struct {
+	status int
+	code   string
+	reason string // for the log
+	tell   string // for the client
+	limit  string // for the metric of limits
+}
+
+// judge refuses what is malformed, ambiguous, too large, for somebody else or going round in
+// circles, before any of it means anything.
+func (g *Gateway) judge(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := stateOf(r)
+		if no := g.admit.judge(r, s); no != nil {
+			s.Error = no.reason
+			g.refuse(w, r, no)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuse answers a refused request.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
+	if no.limit != "" {
+		g.Metrics.Limited(no.limit)
+	}
+	if no.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", strings.Join(g.admit.methods, ", "))
+	}
+	g.Pages.Problem(w, r, pages.Problem{Status: no.status, Code: no.code, Message: no.tell})
+}
+
+// judge fills in s.path and s.Host, or says why not.
+func (a *admission) judge(r *http.Request, s *state) *refusal {
+	if no := a.size(r); no != nil {
+		return no
+	}
+	if !AllowsMethod(a.methods, r.Method) {
+		return &refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", reason: "method not allowed",
+			tell: "This method is not allowed here."}
+	}
+	path, no := JudgeTarget(r.Method, r.RequestURI)
+	if no != nil {
+		return &refusal{status: no.Status, code: "bad_request", reason: no.Reason,
+			tell: "The address of this request can be read in more than one way, so it was not passed on."}
+	}
+	s.path = path
+	if no := a.host(r, s); no != nil {
+		return no
+	}
+	for _, hop := range r.Header[hopHeader] {
+		if hop == a.hop {
+			return &refusal{status: http.StatusLoopDetected, code: "loop", reason: "the upstream leads back to this gateway",
+				tell: "The gateway's upstream is the gateway itself. Its operator must correct the setting `upstream`."}
+		}
+	}
+	return nil
+}
+
+// host folds the request's host and holds it against the configured ones (P09).
+func (a *admission) host(r *http.Request, s *state) *refusal {
+	host, ok := FoldHost(r.Host)
+	if !ok {
+		return &refusal{status: http.StatusBadRequest, code: "bad_request", reason: "malformed host",
+			tell: "The Host header of this request is missing or malformed."}
+	}
+	if a.hosts != nil && !a.hosts[host] {
+		return &refusal{status: http.StatusMisdirectedRequest, code: "unknown_host", reason: "host is not among `hosts`",
+			tell: "This host is not served here."}
+	}
+	s.Host = host
+	return nil
+}
+
+// size holds the request against the limits (X07). The server's own limit on header bytes is
+// higher, so that a request over this one still gets a page and a line in the log.
+func (a *admission) size(r *http.Request) *refusal {
+	if limit := int(a.limits.MaxURI); len(r.RequestURI) > limit {
+		return &refusal{status: http.StatusRequestURITooLong, code: "uri_too_long", limit: "uri",
+			reason: fmt.Sprintf("request target of %d bytes is over limits.max_uri", len(r.RequestURI)),
+			tell:   fmt.Sprintf("The address of this request is longer than %d bytes.", limit)}
+	}
+	lines, size := 0, len(r.RequestURI)
+	for name, values := range r.Header {
+		lines += len(values)
+		for _, v := range values {
+			size += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	if lines > a.limits.MaxHeaderLines || size > int(a.limits.MaxHeaderBytes) {
+		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, code: "headers_too_large", limit: "headers",
+			reason: fmt.Sprintf("header of %d lines and %d bytes is over limits.max_header_lines or max_header_bytes", lines, size),
+			tell:   "The header of this request is too large. If this is a browser, deleting this site's cookies may help."}
+	}
+	if limit := int64(a.limits.MaxBody); limit > 0 && r.ContentLength > limit {
+		return &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", limit: "body",
+			reason: fmt.Sprintf("body of %d bytes is over limits.max_body", r.ContentLength),
+			tell:   fmt.Sprintf("The body of this request is larger than %d bytes.", limit)}
+	}
+	return nil
+}

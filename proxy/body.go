@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// body bounds a request's body: its size (413), and the wait for each next piece of it (X06). A
+// body that keeps coming is never cut, however long it takes.
+//
+// The bound is a read deadline. On HTTP/1 it stays set until the body has ended, because net/http reads
+// too: it drains what nobody wanted, before an answer of more than a few KB or after the handler, and would
+// wait for ever. On HTTP/2 it is set for each read only: there a deadline that passes in between
+// breaks the stream for good, and nothing is drained.
+type body struct {
+	io.ReadCloser
+	timeout time.Duration
+	http1   bool
+
+	// The transport's goroutine may still be reading when the request is over, and net/http's
+	// ResponseController must not be touched from then on: on HTTP/2 that is a nil dereference in a
+	// goroutine nobody recovers, the end of the process.
+	mu    sync.Mutex
+	rc    *http.ResponseController
+	left  bool
+	ended bool
+	slow  bool
+}
+
+// boundBody puts the bounds around r.Body. Requests without a body get none, and a nil *body.
+func (g *Gateway) boundBody(w *response, r *http.Request) *body {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	src := r.Body
+	if limit := int64(g.cfg.Limits.MaxBody); limit > 0 {
+		src = http.MaxBytesReader(w.ResponseWriter, src, limit)
+	}
+	b := &body{ReadCloser: src, rc: http.NewResponseController(w.ResponseWriter), timeout: g.cfg.Timeouts.Body, http1: r.ProtoMajor == 1}
+	if b.http1 {
+		b.deadline(b.timeout)
+	}
+	r.Body = b
+	return b
+}
+
+// deadline ends reads after d; zero takes the bound away.
+func (b *body) deadline(d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = b.rc.SetReadDeadline(at)
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if !b.left && !b.ended {
+		b.deadline(b.timeout)
+	}
+	b.mu.Unlock()
+	n, err := b.ReadCloser.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left {
+		return n, err
+	}
+	if err != nil {
+		b.ended = b.ended || errors.Is(err, io.EOF)
+		b.slow = b.slow || errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	if b.ended || !b.http1 {
+		// After the body net/http goes on reading, to see whether the client leaves.
+		b.deadline(0)
+	}
+	return n, err
+}
+
+// tooSlow reports whether the client stopped sending.
+func (b *body) tooSlow() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.slow
+}
+
+// unread reports whether there is, or may be, more of the body to come.
+func (b *body) unread() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.ended
+}
+
+// leave is for the end of the request. What is left of the body is net/http's to drain, in bounded time.
+func (b *body) leave() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left = true
+	if b.http1 && !b.ended {
+		b.deadline(b.timeout)
+	}
+}

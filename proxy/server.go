@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"gatehouse/config"
+)
+
+// Server is a listener with the gateway behind it.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+	gateway  *Gateway
+	streams  *Streams
+	shutdown time.Duration
+	scheme   string
+}
+
+// maxStreams bounds the requests at once on one HTTP/2 connection.
+const maxStreams = 100
+
+// Listen takes the address, so that one in use is an error at start, and loads the certificate.
+func Listen(cfg *config.Config, gateway *Gateway, streams *Streams, log zerolog.Logger) (*Server, error) {
+	s := &Server{gateway: gateway, streams: streams, shutdown: cfg.ShutdownTimeout, scheme: "http"}
+	s.http = &http.Server{
+		Handler:           gateway,
+		ReadHeaderTimeout: cfg.Timeouts.ReadHeader,
+		IdleTimeout:       cfg.Timeouts.Idle,
+		// Bodies have deadlines of their own that move on with each piece (body.go, response.go): a
+		// WriteTimeout would cut streams.
+		// A request between this limit and the configured one still gets a page and a log line.
+		MaxHeaderBytes: 2*int(cfg.Limits.MaxHeaderBytes) + int(cfg.Limits.MaxURI),
+		ErrorLog:       serverLog(log),
+		// OPTIONS * is the gateway's to answer, with its bounds and its log.
+		DisableGeneralOptionsHandler: true,
+
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+	}
+	if cfg.TLS.Enabled() {
+		certs, err := newCertificates(cfg.TLS, gateway.Clock, log)
+		if err != nil {
+			return nil, err
+		}
+		s.scheme = "https"
+		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.get}
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen: cannot take %s: %w; stop what is using it, or choose another address with --listen", cfg.Listen, err)
+	}
+	return s, nil
+}
+
+// URL is where the server answers.
+func (s *Server) URL() string { return s.scheme + "://" + s.listener.Addr().String() }
+
+// Serve answers requests until Shutdown or Close, and then returns nil.
+func (s *Server) Serve() error {
+	serve := s.http.Serve
+	if s.scheme == "https" {
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops accepting, ends streams, and lets running requests finish for as long as
+// shutdown_timeout allows. What still runs then is cut off, and the error says so.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.gateway.Drain()
+	s.streams.Shutdown()
+	ctx, cancel := context.WithTimeout(ctx, s.shutdown)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+		return fmt.Errorf("requests were still running after shutdown_timeout (%s) and were cut off: %w", s.shutdown, err)
+	}
+	return nil
+}
+
+// Close releases the listener of a server that never served.
+func (s *Server) Close() error { return s.http.Close() }
+
+// serverLog takes what net/http has to say. TLS handshakes that fail are the internet's noise.
+func serverLog(zl zerolog.Logger) *log.Logger {
+	return log.New(lineWriter{zl}, "", 0)
+}
+
+type lineWriter struct{ log zerolog.Logger }
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	e := w.log.Warn()
+	if strings.Contains(line, "TLS handshake error") {
+		e = w.log.Debug()
+	}
+	e.Msg(line)
+	return len(p), nil
+}

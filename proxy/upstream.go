@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"gatehouse/config"
+)
+
+// upstream is one application and the connections to it.
+type upstream struct {
+	url       *url.URL
+	address   string
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	transport *http.Transport
+}
+
+// Idle connections kept per application. More than are ever busy at once costs little; fewer, and
+// every burst leaves sockets in TIME-WAIT until there are no ports (X14).
+const maxIdleConns = 1024
+
+func newUpstream(to *config.Upstream, t config.UpstreamTLS, timeouts config.Timeouts) (*upstream, error) {
+	dialer := &net.Dialer{Timeout: timeouts.Connect, KeepAlive: 30 * time.Second}
+	up := &upstream{url: to.URL, address: to.URL.Host, dial: dialer.DialContext}
+	if to.Socket != "" {
+		up.address = to.Socket
+		up.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", to.Socket)
+		}
+	} else if to.URL.Port() == "" {
+		up.address = net.JoinHostPort(to.URL.Hostname(), map[string]string{"https": "443"}[to.URL.Scheme])
+		if to.URL.Scheme == "http" {
+			up.address = net.JoinHostPort(to.URL.Hostname(), "80")
+		}
+	}
+	tlsConfig, err := upstreamTLS(t)
+	if err != nil {
+		return nil, err
+	}
+	up.transport = &http.Transport{
+		Proxy:                  nil, // an HTTP_PROXY in the environment is not meant for the application (X14)
+		DialContext:            up.dial,
+		TLSClientConfig:        tlsConfig,
+		TLSHandshakeTimeout:    timeouts.Connect,
+		DisableCompression:     true, // the answer is the client's, as it asked for it (X14)
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        timeouts.UpstreamIdle,
+		ResponseHeaderTimeout:  timeouts.ResponseHeader,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+	}
+	return up, nil
+}
+
+func upstreamTLS(t config.UpstreamTLS) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile == "" {
+		return cfg, nil
+	}
+	pem, err := os.ReadFile(t.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("upstream_tls.ca_file: %w", err)
+	}
+	cfg.RootCAs = x509.NewCertPool()
+	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("upstream_tls.ca_file: %s holds no PEM certificate", t.CAFile)
+	}
+	return cfg, nil
+}
+
+// upstreamOf is where a request goes: its rule's upstream, else the top-level one.
+func (f *Forwarder) upstreamOf(d Decision) *upstream {
+	if rule := d.Rule; rule != nil && rule.Upstream != nil {
+		return f.upstreams[rule.Upstream.String()]
+	}
+	return f.upstreams[""]
+}
+
+// roundTripper sends each request over its own application's transport, and takes the time.
+type roundTripper struct{ f *Forwarder }
+
+// RoundTrip implements http.RoundTripper.
+func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	s := stateOf(r)
+	return t.send(r, s, t.f.upstreamOf(s.decision))
+}
+
+func (t roundTripper) send(r *http.Request, s *state, up *upstream) (*http.Response, error) {
+	s.asked = t.f.clock()
+	resp, err := up.transport.RoundTrip(r)
+	s.answered = t.f.clock()
+	return resp, err
+}
