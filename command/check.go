@@ -1,0 +1,139 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"gatehouse/config"
+	"gatehouse/login/users"
+	"gatehouse/pages"
+	"gatehouse/proxy"
+	"gatehouse/session"
+)
+
+// checkTimeout bounds each connection `gatehouse check` tries.
+const checkTimeout = 5 * time.Second
+
+func newCheckCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the settings, the connection to Redis and the connection to the application",
+		Long: `Loads and validates the settings, connects to Redis and to the application, and prints every
+problem at once: where it is, what is wrong, and what would be right.
+Exit code 0 when there is none, else 1.`,
+		Example: `  gatehouse check --config gatehouse.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.load()
+			out := cmd.OutOrStdout()
+			problems := 0
+			bad := new(config.Errors)
+			switch {
+			case errors.As(err, &bad):
+				for _, p := range bad.Problems {
+					fmt.Fprintln(out, p.String())
+				}
+				problems += len(bad.Problems)
+				cfg = bad.Partial
+			case err != nil:
+				return err
+			default:
+				fmt.Fprintf(out, "ok       settings: %d rules, default %s, login by %s\n", len(cfg.Rules), cfg.Default, cfg.Login.Backend)
+			}
+			if cfg != nil {
+				problems += checkAround(cmd.Context(), out, cfg, bad)
+			}
+			if problems > 0 {
+				fmt.Fprintf(out, "\n%d problem%s\n", problems, map[bool]string{false: "s"}[problems == 1])
+				return errReported
+			}
+			return nil
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// checkAround looks at what the settings point to, and gives the number of problems. What was wrong
+// in the settings themselves has been told already, and is not looked into.
+func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *config.Errors) int {
+	problems := 0
+	report := func(what string, err error) {
+		if err == nil {
+			fmt.Fprintf(out, "ok       %s\n", what)
+			return
+		}
+		problems++
+		fmt.Fprintf(out, "problem  %s: %s\n", what, strings.ReplaceAll(err.Error(), "\n", "\n         "))
+	}
+	if !bad.About("redis") {
+		report("redis.addresses: "+strings.Join(cfg.Redis.Addresses, ", "), checkRedis(ctx, cfg.Redis))
+	}
+	if cfg.Upstream != nil && !bad.About("upstream") && !bad.About("upstream_tls") && !bad.About("rules") {
+		report("upstream: "+cfg.Upstream.String(), checkApp(ctx, cfg))
+	}
+	if cfg.Login.Backend == "file" && !bad.About("login.file") {
+		n, err := checkUsers(cfg.Login.File.Path)
+		report(fmt.Sprintf("login.file.path: %s, %d users", cfg.Login.File.Path, n), err)
+	}
+	if cfg.Pages.Templates != "" && !bad.About("pages") {
+		_, err := pages.New(cfg.Pages)
+		report("pages.templates: "+cfg.Pages.Templates, err)
+	}
+	if cfg.TLS.Enabled() && !bad.About("tls") {
+		report("tls.cert_file: "+cfg.TLS.CertFile, proxy.CheckCertificate(cfg.TLS))
+	}
+	return problems
+}
+
+func checkRedis(ctx context.Context, cfg config.Redis) error {
+	if cfg.Embedded() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	store, err := session.Open(ctx, cfg, session.Options{Clock: time.Now, Log: zerolog.Nop()})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := store.Ping(ctx); err != nil {
+		return fmt.Errorf("%w; start Redis, or correct redis.addresses, redis.username, redis.password_file or redis.tls", err)
+	}
+	return nil
+}
+
+func checkApp(ctx context.Context, cfg *config.Config) error {
+	forward, err := proxy.NewForwarder(cfg, proxy.ForwarderDeps{Clock: time.Now})
+	if err != nil {
+		return err
+	}
+	defer forward.Close()
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := forward.Reach(ctx); err != nil {
+		return fmt.Errorf("%w; start the application, or correct the address", err)
+	}
+	return nil
+}
+
+func checkUsers(path string) (int, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("%w; make it with: gatehouse users add --file %s --email you@example.com", err, path)
+	}
+	set, err := users.Parse(data)
+	if err != nil {
+		return 0, err
+	}
+	return set.Len(), nil
+}

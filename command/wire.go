@@ -1,0 +1,167 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"gatehouse/config"
+	"gatehouse/login"
+	"gatehouse/pages"
+	"gatehouse/proxy"
+	"gatehouse/session"
+	"gatehouse/telemetry"
+)
+
+// gateway is everything `gatehouse serve` runs, joined in one place.
+type gateway struct {
+	log      zerolog.Logger
+	sessions *session.Manager
+	login    *login.Handler
+	forward  *proxy.Forwarder
+	streams  *proxy.Streams
+	server   *proxy.Server
+	admin    *adminServer
+	closers  []func() error
+}
+
+// newGateway builds the gateway and takes its listeners, so that an address in use, a missing file
+// or a broken template is an error now. On an error whatever was begun is closed again.
+func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g *gateway, err error) {
+	g = &gateway{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	metrics := telemetry.NewMetrics()
+	views, err := pages.New(cfg.Pages)
+	if err != nil {
+		return g, err
+	}
+	options := session.Options{Clock: time.Now, Log: log, Metrics: metrics}
+	store, err := session.Open(ctx, cfg.Redis, options)
+	if err != nil {
+		return g, err
+	}
+	g.sessions = session.NewManager(store, cfg.Session, cfg.Outage, options)
+	g.onClose(func() error {
+		// Renewals and revocations that Redis has not confirmed yet get a last chance.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return g.sessions.Close(ctx)
+	})
+	cookies := session.NewCookies(cfg.Session.Cookie, cfg.Session.Idle)
+	g.streams = proxy.NewStreams(g.sessions, metrics)
+	g.sessions.OnEnd(g.streams.End)
+
+	forwarding := proxy.ForwarderDeps{Cookies: cookies, Streams: g.streams, Pages: views, Log: log, Clock: time.Now}
+	var vault *login.Vault
+	if cfg.Login.Backend == "app" {
+		vault = login.NewVault(cfg.Login.App.Vault, g.sessions, log, time.Now)
+		forwarding.Vault = vault
+		forwarding.Strip = login.IdentityHeaders(cfg.Login.App)
+		g.sessions.OnEnd(vault.Forget)
+	}
+	if g.forward, err = proxy.NewForwarder(cfg, forwarding); err != nil {
+		return g, err
+	}
+	g.onClose(func() error { g.forward.Close(); return nil })
+	g.login, err = login.NewHandler(cfg.Login, login.Deps{
+		Sessions: g.sessions, Cookies: cookies, Pages: views, App: g.forward, Vault: vault,
+		Log: log, Metrics: metrics, Clock: time.Now, PublicURL: cfg.PublicURL, TrustedOrigins: cfg.TrustedOrigins,
+	})
+	if err != nil {
+		return g, err
+	}
+	g.onClose(g.login.Close)
+	handler := proxy.New(cfg, proxy.Deps{
+		Sessions: g.sessions, Cookies: cookies, Login: g.login, Forward: g.forward, Streams: g.streams,
+		Pages: views, Log: log, Metrics: metrics, Clock: time.Now,
+	})
+	if g.server, err = proxy.Listen(cfg, handler, g.streams, log); err != nil {
+		return g, err
+	}
+	g.onClose(g.server.Close)
+	if cfg.Admin.Listen != "" {
+		if g.admin, err = listenAdmin(cfg.Admin.Listen, metrics); err != nil {
+			return g, err
+		}
+		g.onClose(g.admin.Close)
+	}
+	return g, nil
+}
+
+func (g *gateway) onClose(f func() error) { g.closers = append(g.closers, f) }
+
+// Run answers requests until ctx is done, then shuts down in order: not ready, no new connections,
+// running requests finish, streams end. Close must follow.
+func (g *gateway) Run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go g.streams.Run(background)
+	failed := make(chan error, 2)
+	go func() { failed <- g.server.Serve() }()
+	if g.admin != nil {
+		go func() { failed <- g.admin.Serve() }()
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	g.log.Info().Msg("shutting down: no new connections, running requests finish")
+	return g.server.Shutdown(context.WithoutCancel(ctx))
+}
+
+// Close releases everything, the last made first, and joins what went wrong.
+func (g *gateway) Close() error {
+	var errs []error
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		errs = append(errs, g.closers[i]())
+	}
+	g.closers = nil
+	return errors.Join(errs...)
+}
+
+// adminServer is the operator's listener.
+type adminServer struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+func listenAdmin(address string, metrics *telemetry.Metrics) (*adminServer, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("admin.listen: cannot take %s: %w", address, err)
+	}
+	return &adminServer{listener: l, http: &http.Server{Handler: telemetry.NewAdmin(metrics), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}}, nil
+}
+
+// URL is where the admin listener answers.
+func (a *adminServer) URL() string { return "http://" + a.listener.Addr().String() }
+
+// Serve answers until Close.
+func (a *adminServer) Serve() error {
+	if err := a.http.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close ends the listener and its connections: a profile that is being taken is not waited for.
+func (a *adminServer) Close() error {
+	return errors.Join(a.http.Close(), ignoreClosed(a.listener.Close()))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
