@@ -25,6 +25,10 @@ type Problem struct {
 	LoginURL string
 }
 
+// CodeLogoutUnconfirmed is the Code of a logout that Redis has not heard of yet. It has a heading of its
+// own, and its page asks nobody to try again: the gateway does that.
+const CodeLogoutUnconfirmed = "logout_unconfirmed"
+
 // kind is what a status says when nobody says it better.
 type kind struct{ code, heading, message string }
 
@@ -94,12 +98,16 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, pr Problem) {
 	}
 	pr, heading := pr.complete()
 	setRetryAfter(w, pr.RetryAfter)
-	p.write(w, r, pr.Status, p.problem, problemData{
+	data := problemData{
 		frame: p.frame(r), Status: pr.Status, Code: pr.Code, Heading: heading, Message: pr.Message,
 		Wait: wait(pr.RetryAfter), LoginURL: pr.LoginURL, Retry: canRetry(r, pr.Status),
 		Home:      pr.Status == http.StatusForbidden || pr.Status == http.StatusNotFound,
 		RequestID: telemetry.RequestFrom(r.Context()).ID,
-	})
+	}
+	if pr.Code == CodeLogoutUnconfirmed {
+		data.Heading, data.Wait, data.Retry, data.Home = "Logged out, not yet confirmed", "", false, true
+	}
+	p.write(w, r, pr.Status, p.problem, data)
 }
 
 // canRetry says whether asking the same address again may help. The link is a GET, so it is only

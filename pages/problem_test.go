@@ -110,3 +110,20 @@ func TestHeadAndLeftovers(t *testing.T) {
 		t.Error("a cookie set before is lost")
 	}
 }
+
+func TestUnconfirmedLogout(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	newPages(t, config.Pages{}).Problem(w, request("POST", "/logout"), pages.Problem{
+		Status: 503, Code: pages.CodeLogoutUnconfirmed, Message: "Not confirmed.", RetryAfter: 5 * time.Second})
+	text := w.Body.String()
+	if got := parse(t, w.Body).one(t, "h1").text(); got != "Logged out, not yet confirmed" {
+		t.Errorf("heading %q", got)
+	}
+	if strings.Contains(text, "Try again") || !strings.Contains(text, "Not confirmed.") || !strings.Contains(text, `href="/"`) {
+		t.Errorf("the page says\n%s", text)
+	}
+	if w.Code != 503 || w.Header().Get("Retry-After") != "5" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}

@@ -88,6 +88,10 @@ func (a *app) uploadForm(w http.ResponseWriter, r *http.Request) {
 	a.pages.render(w, http.StatusOK, "upload", a.view(r, "Upload"))
 }
 
+func (a *app) notFound(w http.ResponseWriter, r *http.Request) {
+	a.problem(w, r, http.StatusNotFound, "There is no page at this address.")
+}
+
 func (a *app) problem(w http.ResponseWriter, r *http.Request, status int, message string) {
 	v := a.view(r, http.StatusText(status))
 	v.Message = message

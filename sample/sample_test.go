@@ -245,8 +245,8 @@ func TestHomeLinksEverything(t *testing.T) {
 			t.Errorf("%s: %d", l[1], got.StatusCode)
 		}
 	}
-	if got := b.get("/nothing"); got.StatusCode != 404 {
-		t.Errorf("unknown path: %d", got.StatusCode)
+	if got := b.get("/nothing"); got.StatusCode != 404 || !strings.Contains(got.text, "There is no page at this address.") {
+		t.Errorf("unknown path: %d\n%s", got.StatusCode, got.text)
 	}
 }
 
