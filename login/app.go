@@ -218,7 +218,7 @@ func (a *appBackend) complete(w http.ResponseWriter, at *attempt, ex *exchange, 
 	}
 	if err != nil {
 		a.undo(at, now)
-		a.h.refuse(w, at.r, "", fmt.Errorf("%w: %w", ErrApp, err))
+		a.h.refuse(w, at.r, "", fmt.Errorf("%w: %w", errHalfway, err))
 		return
 	}
 	ex.unbound()

@@ -20,6 +20,8 @@ var (
 	ErrBusy = errors.New("login: too many passwords are being checked")
 	// ErrApp: the application said yes, but not who it is (backend app).
 	ErrApp = errors.New("login: the application's answer is not understood")
+	// errHalfway: the application said yes, and then the gateway could not (backend app).
+	errHalfway = errors.New("login: the application said yes, but the session could not be made")
 )
 
 // LimitError is an attempt over a rate limit.
@@ -95,7 +97,7 @@ func judge(err error) outcome {
 			metric:  "unavailable", reason: "unavailable"}
 	default:
 		status := http.StatusInternalServerError
-		if errors.Is(err, ErrApp) {
+		if errors.Is(err, ErrApp) || errors.Is(err, errHalfway) {
 			status = http.StatusBadGateway
 		}
 		return outcome{status: status, code: "app_failed", metric: "app_failed", reason: "app_failed",
