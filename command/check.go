@@ -47,13 +47,13 @@ Exit code 0 when there is none, else 1.`,
 			case err != nil:
 				return err
 			default:
-				fmt.Fprintf(out, "ok       settings: %d rules, default %s, login by %s\n", len(cfg.Rules), cfg.Default, cfg.Login.Backend)
+				fmt.Fprintf(out, "ok       settings: %s, default %s, login by %s\n", plural(len(cfg.Rules), "rule"), cfg.Default, cfg.Login.Backend)
 			}
 			if cfg != nil {
 				problems += checkAround(cmd.Context(), out, cfg, bad)
 			}
 			if problems > 0 {
-				fmt.Fprintf(out, "\n%d problem%s\n", problems, map[bool]string{false: "s"}[problems == 1])
+				fmt.Fprintf(out, "\n%s\n", plural(problems, "problem"))
 				return errReported
 			}
 			return nil
@@ -83,7 +83,7 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 	}
 	if cfg.Login.Backend == "file" && !bad.About("login.file") {
 		n, err := checkUsers(cfg.Login.File.Path)
-		report(fmt.Sprintf("login.file.path: %s, %d users", cfg.Login.File.Path, n), err)
+		report(fmt.Sprintf("login.file.path: %s, %s", cfg.Login.File.Path, plural(n, "user")), err)
 	}
 	if cfg.Pages.Templates != "" && !bad.About("pages") {
 		_, err := pages.New(cfg.Pages)
@@ -136,4 +136,11 @@ func checkUsers(path string) (int, error) {
 		return 0, err
 	}
 	return set.Len(), nil
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
