@@ -69,6 +69,7 @@ type loader struct {
 	origin   map[string]setting // which keys come from elsewhere
 	problems []Problem
 	doubts   []string // keys that already have a problem
+	guesses  []string // keys that were probably meant by an unknown one
 }
 
 // report adds a problem and finds out where its key was set: by environment or flag, else at the
@@ -94,6 +95,12 @@ func (l *loader) add(p Problem) {
 }
 
 func (l *loader) doubted(path string) bool {
+	for _, g := range l.guesses {
+		// That it is missing goes without saying; when it is there too, what is wrong with it does not.
+		if _, there := l.marks[g]; !there && related(g, path) {
+			return true
+		}
+	}
 	for _, d := range l.doubts {
 		if d != "" && related(d, path) {
 			return true
@@ -126,6 +133,7 @@ func (l *loader) readFile() (map[string]any, bool) {
 			l.add(Problem{Path: path, Source: SourceFile, File: l.opts.File, Line: at.line, Column: at.column, What: f.what, Fix: f.fix})
 		},
 		doubt: func(path string) { l.doubts = append(l.doubts, path) },
+		guess: func(path string) { l.guesses = append(l.guesses, path) },
 	}
 	tree := r.section(node, l.root, "")
 	// When the file as a whole is no section, that keys are missing goes without saying.

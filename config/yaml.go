@@ -19,6 +19,8 @@ type reader struct {
 	report func(path string, at mark, f *fault)
 	// doubt marks a key about which nothing more should be said.
 	doubt func(path string)
+	// guess marks a key that an unknown one probably meant.
+	guess func(path string)
 }
 
 func at(n *yaml.Node) mark { return mark{n.Line, n.Column} }
@@ -106,7 +108,7 @@ func (r *reader) key(key *yaml.Node, s *schema, path string, seen map[string]int
 func (r *reader) unknown(name string, s *schema, path string) *fault {
 	name = shorten(name)
 	if c := nearest(name, s.names()); c != "" {
-		r.doubt(join(path, c))
+		r.guess(join(path, c))
 		return faultf(fmt.Sprintf("did you mean %q?", c), "is not a known key")
 	}
 	if strings.Contains(name, ".") {
