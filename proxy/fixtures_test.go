@@ -132,7 +132,7 @@ func (b *syncBuffer) String() string {
 
 // newLab starts a gateway; change may alter the settings: everything is public but /private and
 // /admin (role admin). strip are headers of answers that are for the gateway alone.
-func newLab(t *testing.T, app http.Handler, change func(*config.Config), strip ...string) *lab {
+func newLab(t testing.TB, app http.Handler, change func(*config.Config), strip ...string) *lab {
 	t.Helper()
 	upstream := httptest.NewServer(app)
 	t.Cleanup(func() { upstream.CloseClientConnections(); upstream.Close() })
