@@ -57,7 +57,7 @@ rules:
 session:
   idle: 2 weeks
 redis:
-  addresses: [127.0.0.1:1]
+  addresses: ["`+nobody(t)+`"]
 `)
 	out, code := runCommand(t, "", "check", "--config", file)
 	if code != 1 {
@@ -65,7 +65,7 @@ redis:
 	}
 	for _, want := range []string{
 		":2: upstraem", "upstream", ":3: upstream", ":4: trusted_proxies[0]", ":6: rules[0].path", "/admin", ":7: rules[1].path", ":10: session.idle",
-		"redis.addresses: 127.0.0.1:1: ", "refused", "problems",
+		"redis.addresses: 127.0.0.1:", "refused", "problems",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -387,4 +387,15 @@ func TestSessionSurvivesARestartOfTheGateway(t *testing.T) {
 	if got := b.get("/account"); got.StatusCode != 200 || a.last(t).Header.Get("X-User-Id") != "2" {
 		t.Errorf("after kill -9 and a new start: %s", got.Status)
 	}
+}
+
+// nobody is an address at which nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
