@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"html"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
