@@ -73,7 +73,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	}
 	g.onClose(func() error { g.forward.Close(); return nil })
 	g.login, err = login.NewHandler(cfg.Login, login.Deps{
-		Sessions: g.sessions, Cookies: cookies, Pages: views, App: g.forward, Vault: vault,
+		Sessions: g.sessions, Cookies: cookies, Pages: views, App: g.forward, Vault: vault, Limits: store,
 		Log: log, Metrics: metrics, Clock: time.Now, PublicURL: cfg.PublicURL, TrustedOrigins: cfg.TrustedOrigins,
 	})
 	if err != nil {

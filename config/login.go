@@ -104,7 +104,7 @@ const (
 	FromWhoami = "whoami"
 )
 
-// LoginLimits bound login attempts on this replica.
+// LoginLimits bound login attempts, over all replicas together; while Redis is away, on this one.
 type LoginLimits struct {
 	// PerAddress is the rate per client address (IPv6: per /64). Default 30/m.
 	PerAddress Rate `mapstructure:"per_address"`

@@ -13,14 +13,15 @@ import (
 	"gatehouse/login/password"
 )
 
-// rateLimits (L03), those of one replica.
+// rateLimits (L03), of one replica and of two together.
 func rateLimits(t *testing.T, s *setup) {
 	cfg := strings.Replace(baseConfig(whoApp(t), s.section()), "{per_address: 6000/m, per_account: 6000/m, burst: 1000}", "{per_address: 6/m, per_account: 6/m, burst: 4}", 1)
 	g := start(t, cfg+"trusted_proxies: [127.0.0.0/8]\n", withUsers())
 	c := plainClient(t)
+	at := g
 	try := func(from, account, password string) int {
 		t.Helper()
-		got, err := send(c, "POST", g.url+"/login", "", form("email", account, "password", password).Encode(), "X-Forwarded-For", from)
+		got, err := send(c, "POST", at.url+"/login", "", form("email", account, "password", password).Encode(), "X-Forwarded-For", from)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,11 +59,24 @@ func rateLimits(t *testing.T, s *setup) {
 		}
 		g.logged(t, map[string]any{"type": "audit", "event": "limit", "reason": limit})
 	}
+	other := start(t, cfg+"trusted_proxies: [127.0.0.0/8]\n", withUsers())
+	var got []int
+	for i := range 5 {
+		at = []*gateway{g, other}[i%2]
+		got = append(got, try(fmt.Sprintf("198.51.100.%d", 100+i), "both@x.y", "x"))
+	}
+	expect("one account, two replicas in turn", four, got...)
+	got = nil
+	for i := range 5 {
+		at = []*gateway{other, g}[i%2]
+		got = append(got, try("198.51.100.200", fmt.Sprintf("c%d@x.y", i), "x"))
+	}
+	expect("one address, two replicas in turn", four, got...)
 	t.Run("10,000 names", func(t *testing.T) { bogusNames(t, s) })
 }
 
 // accountFields are the names of an account's field that a gateway knows by default.
-var accountFields = []string{"email", "username", "user", "login", "account"}
+var accountFields = []string{"email", "username", "user", "account"}
 
 // bogusNames: a flood of names that nobody has fills no memory and keeps nobody out. Through the
 // app's form, where no password is hashed, so that it is about the names.

@@ -42,6 +42,13 @@ type Application interface {
 	Relay(w http.ResponseWriter, r *http.Request, resp *http.Response)
 }
 
+// Limits are rate limits that all replicas share; *session.RedisStore has them.
+type Limits interface {
+	// Take takes one event from a bucket of burst events, refilled at perSecond. An error means that
+	// nobody knows.
+	Take(ctx context.Context, name string, perSecond float64, burst int) (retryAfter time.Duration, ok bool, err error)
+}
+
 // Deps are what the handler works with.
 type Deps struct {
 	Sessions Sessions
@@ -50,7 +57,9 @@ type Deps struct {
 	// App and Vault are only for backend app.
 	App   Application
 	Vault *Vault
-	Log   zerolog.Logger
+	// Limits make the limits hold over all replicas together; nil: each replica counts for itself.
+	Limits Limits
+	Log    zerolog.Logger
 	// Metrics may be nil.
 	Metrics *telemetry.Metrics
 	// Clock is time.Now when nil.

@@ -1,10 +1,13 @@
 package login
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 
+	"gatehouse/config"
 	"gatehouse/login/users"
+	"gatehouse/ratelimit"
 	"gatehouse/telemetry"
 )
 
@@ -28,18 +31,29 @@ func fold(account string) string { return users.Fold(account) }
 // allowAddress takes one attempt from the limit of the request's client. Error: *LimitError.
 func (h *Handler) allowAddress(r *http.Request) error {
 	key := LimitKey(telemetry.RequestFrom(r.Context()).Client)
-	if wait, ok := h.addresses.Allow(key); !ok {
-		return &LimitError{Limit: "address", RetryAfter: wait}
-	}
-	return nil
+	return h.take("address", h.addresses, h.cfg.Limits.PerAddress, key)
 }
 
 // allowAccount takes one attempt from the limit of the account that was typed, whether there is such
 // an account or not. Call it before the credential is checked and only after allowAddress, so that one
 // address cannot fill the table with names. Error: *LimitError.
 func (h *Handler) allowAccount(account string) error {
-	if wait, ok := h.accounts.Allow(fold(account)); !ok {
-		return &LimitError{Limit: "account", RetryAfter: wait}
+	return h.take("account", h.accounts, h.cfg.Limits.PerAccount, fold(account))
+}
+
+// take takes one event from this replica's bucket, then from the one that all replicas share (L03). This
+// replica's comes first and costs Redis nothing: a flood stops here. While Redis is away it stands
+// alone, and nobody can log in anyway.
+func (h *Handler) take(limit string, own *ratelimit.Limiter, r config.Rate, key string) error {
+	if wait, ok := own.Allow(key); !ok {
+		return &LimitError{Limit: limit, RetryAfter: wait}
+	}
+	if h.deps.Limits == nil {
+		return nil
+	}
+	wait, ok, err := h.deps.Limits.Take(context.Background(), limit+":"+key, r.PerSecond(), h.cfg.Limits.Burst)
+	if err == nil && !ok {
+		return &LimitError{Limit: limit, RetryAfter: wait}
 	}
 	return nil
 }

@@ -32,3 +32,6 @@ func (s *RedisStore) UseScripts(change func(string) string) {
 		list: lua(sourceList), advance: lua(sourceAdvance), raise: lua(sourceRaise),
 	}
 }
+
+// LimitKeyForTest is the key of a limit's bucket, without prefix.
+func LimitKeyForTest(name string) string { return keyspace{}.limit(name) }

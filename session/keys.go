@@ -1,6 +1,9 @@
 package session
 
-import "strings"
+import (
+	"crypto/sha256"
+	"strings"
+)
 
 // keyspace names Redis's keys (design: Sessions). The braces are literal: they are the Cluster hash tag,
 // which puts all keys of a user into one slot.
@@ -25,6 +28,12 @@ func (k keyspace) generation(userID string) string {
 
 // sequence counts revocations of all sessions of any user. It gives the epochs.
 func (k keyspace) sequence() string { return k.prefix + "login_seq" }
+
+// limit is the bucket of a rate limit. The name is hashed: it may be what somebody typed as an account.
+func (k keyspace) limit(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return k.prefix + "login_limit:{" + encoding.EncodeToString(sum[:16]) + "}"
+}
 
 // sessionID gives the ID out of a session's key, without making garbage: it is called for every
 // key Redis says has changed.

@@ -172,9 +172,23 @@ if not sequence or tonumber(sequence) < tonumber(ARGV[1]) then redis.call('SET',
 return {'ok'}
 `
 
+// KEYS: a limit's bucket. ARGV: microseconds from one event to the next, events at once.
+//
+// The bucket is one number, the time at which it would be full again (GCRA, the generic cell rate
+// algorithm), so it needs no refilling, and a bucket that is full is no key at all.
+const sourceTake = `
+local t = redis.call('TIME')
+local now, every, burst = t[1] * 1000000 + t[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + every
+local wait = full - now - every * burst
+if wait > 0 then return {'wait', string.format('%d', math.ceil(wait))} end
+redis.call('SET', KEYS[1], string.format('%d', full), 'PX', string.format('%d', math.ceil((full - now) / 1000)))
+return {'ok'}
+`
+
 // scripts are sent by their hash, and in full when the server does not know it.
 type scripts struct {
-	create, replace, revoke, revokeUser, list, advance, raise *rueidis.Lua
+	create, replace, revoke, revokeUser, list, advance, raise, take *rueidis.Lua
 }
 
 func newScripts() scripts {
@@ -182,6 +196,6 @@ func newScripts() scripts {
 		create: rueidis.NewLuaScript(sourceCreate), replace: rueidis.NewLuaScript(sourceReplace),
 		revoke: rueidis.NewLuaScript(sourceRevoke), revokeUser: rueidis.NewLuaScript(sourceRevokeUser),
 		list: rueidis.NewLuaScript(sourceList), advance: rueidis.NewLuaScript(sourceAdvance),
-		raise: rueidis.NewLuaScript(sourceRaise),
+		raise: rueidis.NewLuaScript(sourceRaise), take: rueidis.NewLuaScript(sourceTake),
 	}
 }
