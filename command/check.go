@@ -33,6 +33,9 @@ Exit code 0 when there is none, else 1.`,
 		Example: `  gatehouse check --config gatehouse.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.file == "" && flags.upstream == "" {
+				return errors.New("nothing to check: give --config FILE")
+			}
 			cfg, err := flags.load()
 			out := cmd.OutOrStdout()
 			problems := 0
@@ -79,7 +82,12 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 		report("redis.addresses: "+strings.Join(cfg.Redis.Addresses, ", "), checkRedis(ctx, cfg.Redis))
 	}
 	if cfg.Upstream != nil && !bad.About("upstream") && !bad.About("upstream_tls") && !bad.About("rules") {
-		report("upstream: "+cfg.Upstream.String(), checkApp(ctx, cfg))
+		report("upstream: "+cfg.Upstream.String(), checkApp(ctx, cfg, cfg.Upstream))
+		for i, rule := range cfg.Rules {
+			if rule.Upstream != nil {
+				report(fmt.Sprintf("rules[%d].upstream: %s", i, rule.Upstream), checkApp(ctx, cfg, rule.Upstream))
+			}
+		}
 	}
 	if cfg.Login.Backend == "file" && !bad.About("login.file") {
 		n, err := checkUsers(cfg.Login.File.Path)
@@ -87,6 +95,9 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 	}
 	if cfg.Pages.Templates != "" && !bad.About("pages") {
 		_, err := pages.New(cfg.Pages)
+		if err != nil {
+			err = fmt.Errorf("%w; correct it, or take it out of the folder to get the embedded page back", err)
+		}
 		report("pages.templates: "+cfg.Pages.Templates, err)
 	}
 	if cfg.TLS.Enabled() && !bad.About("tls") {
@@ -112,8 +123,10 @@ func checkRedis(ctx context.Context, cfg config.Redis) error {
 	return nil
 }
 
-func checkApp(ctx context.Context, cfg *config.Config) error {
-	forward, err := proxy.NewForwarder(cfg, proxy.ForwarderDeps{Clock: time.Now})
+func checkApp(ctx context.Context, cfg *config.Config, to *config.Upstream) error {
+	one := *cfg
+	one.Upstream, one.Rules = to, nil
+	forward, err := proxy.NewForwarder(&one, proxy.ForwarderDeps{Clock: time.Now})
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func runDemo(ctx context.Context, out io.Writer, log zerolog.Logger, listen, bac
 // demoSettings writes the demo's files into dir and loads them like anybody's.
 func demoSettings(dir, listen, upstream, backend string) (*config.Config, error) {
 	file := filepath.Join(dir, "gatehouse.yaml")
-	text := fmt.Sprintf(demoConfig, listen, upstream, backend)
+	text := fmt.Sprintf(demoConfig, "127.0.0.1:8080", upstream, backend) // --listen wins over it
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func demoSettings(dir, listen, upstream, backend string) (*config.Config, error)
 		}
 	}
 	// The environment is for the gateway somebody runs, not for this one.
-	return config.Load(config.Options{File: file, Env: []string{}})
+	return config.Load(config.Options{File: file, Env: []string{}, Overrides: map[string]any{"listen": listen}})
 }
 
 // awaitStore waits until the embedded store answers, so that the first click does.
@@ -161,8 +161,8 @@ Gatehouse is running in front of a sample application:  %[1]s
          or   %[5]s    password  %[6]s   (role %[7]s)
 
 Five things to try:
-  1. Open %[1]s/account : you are sent to the login form (%[8]s),
-     and after login you are back on the page you wanted.
+  1. Open %[1]s/account : you are sent to the login form
+     (%[8]s), and after login you are back on the page you wanted.
   2. Open %[1]s/echo : the X-User-* headers the application gets. Try to forge one:
      curl -H 'X-User-Id: 1' %[1]s/echo
   3. Open %[1]s/admin as each of the two: only the admin may pass.

@@ -55,13 +55,20 @@ sessions in Redis, and tells the application who is calling with X-User-* header
 	root.AddCommand(newServeCommand(), newDemoCommand(), newCheckCommand(), newExplainCommand(),
 		newUsersCommand(), newSampleCommand(), newHealthcheckCommand(), newVersionCommand())
 	root.SetVersionTemplate("{{.Version}}\n")
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Example = `  source <(gatehouse completion bash)
+  gatehouse completion zsh > "${fpath[1]}/_gatehouse"`
+		}
+	}
 	return root
 }
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version, the commit it was built from and the Go it was built with",
+		Short:   "Print the version and the Go it was built with",
 		Example: "  gatehouse version",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -33,6 +33,8 @@ reads the file again when it changes; nothing needs a restart.`,
 		Example: `  gatehouse users add --file users.yaml --email jane@example.com --name "Jane Doe" --role admin
   gatehouse users list --file users.yaml`,
 	}
+	cmd.Args = cobra.NoArgs // or a mistyped subcommand would print the help and succeed
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(newUsersAddCommand(), newUsersPasswdCommand(), newUsersRemoveCommand(), newUsersListCommand())
 	return cmd
 }

@@ -138,7 +138,7 @@ type adminServer struct {
 func listenAdmin(address string, metrics *telemetry.Metrics) (*adminServer, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("admin.listen: cannot take %s: %w", address, err)
+		return nil, fmt.Errorf("admin.listen: cannot take %s: %w; stop what is using it, or choose another address", address, err)
 	}
 	return &adminServer{listener: l, http: &http.Server{Handler: telemetry.NewAdmin(metrics), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}}, nil
 }

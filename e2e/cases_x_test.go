@@ -198,8 +198,10 @@ var protocolCases = []securityCase{
 		if entry["error"] == nil {
 			t.Errorf("the log line does not say why: %v", entry)
 		}
-		if got := g.metric(t, `gatehouse_limited_total{limit="headers"}`); got == "0" {
-			t.Error("the metric of limits does not count")
+		for _, limit := range []string{"headers", "uri", "body"} {
+			if got := g.metric(t, `gatehouse_limited_total{limit="`+limit+`"}`); got == "0" {
+				t.Errorf("the metric of the limit of %s does not count", limit)
+			}
 		}
 		_ = a
 	}},

@@ -24,7 +24,7 @@ func TestVersionAndHelp(t *testing.T) {
 	if out, code := runCommand(t, "", "version"); code != 0 || !strings.Contains(out, "gatehouse ") || !strings.Contains(out, "go1.") {
 		t.Errorf("version: exit %d, %s", code, out)
 	}
-	for _, args := range [][]string{{}, {"serve"}, {"demo"}, {"check"}, {"explain"}, {"users"}, {"users", "add"}, {"users", "passwd"}, {"users", "remove"}, {"users", "list"}, {"sample"}, {"healthcheck"}, {"version"}} {
+	for _, args := range [][]string{{}, {"serve"}, {"demo"}, {"check"}, {"explain"}, {"users"}, {"users", "add"}, {"users", "passwd"}, {"users", "remove"}, {"users", "list"}, {"sample"}, {"healthcheck"}, {"version"}, {"completion"}} {
 		out, code := runCommand(t, "", append(args, "--help")...)
 		if code != 0 || !strings.Contains(out, "Examples:") || !strings.Contains(out, "gatehouse") {
 			t.Errorf("%v --help: exit %d, no examples: %s", args, code, out)
@@ -34,6 +34,9 @@ func TestVersionAndHelp(t *testing.T) {
 		if out, code := runCommand(t, "", "completion", shell); code != 0 || !strings.Contains(out, "gatehouse") {
 			t.Errorf("completion %s: exit %d", shell, code)
 		}
+	}
+	if out, code := runCommand(t, "", "users", "bogus"); code != 1 || !strings.Contains(out, "bogus") {
+		t.Errorf("a mistyped subcommand: exit %d, %s", code, out)
 	}
 	if out, code := runCommand(t, "", "serv"); code != 1 || !strings.Contains(out, "serve") {
 		t.Errorf("a mistyped command is not helped: exit %d, %s", code, out)
@@ -71,6 +74,15 @@ redis:
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	// Every application is tried, and named.
+	two := filepath.Join(dir, "two.yaml")
+	first, second := nobody(t), nobody(t)
+	writeFile(t, two, "upstream: http://"+first+"\nrules: [{path: /api, upstream: \"http://"+second+"\"}]\nredis: {addresses: [embedded]}\nlogin: {file: {path: two-users.yaml}}\n")
+	writeFile(t, filepath.Join(dir, "two-users.yaml"), usersYAML())
+	if out, code := runCommand(t, "", "check", "--config", two); code != 1 || !strings.Contains(out, "upstream: http://"+first+": ") ||
+		!strings.Contains(out, "rules[0].upstream: http://"+second+": ") || !strings.Contains(out, "2 problems") {
+		t.Errorf("two applications are away: exit %d\n%s", code, out)
 	}
 	// What is right says so, and what it points to is tried.
 	redis, section := storeFor(t)

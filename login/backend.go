@@ -95,6 +95,12 @@ func (h *Handler) establish(w http.ResponseWriter, r *http.Request, l session.Lo
 	}
 	http.SetCookie(w, h.deps.Cookies.Set(token, rec.ExpiresAt.Sub(h.deps.Clock())))
 	facts.UserID, facts.Session = rec.User.ID, rec.ID.Short()
+	if h.deps.Cookies.Set("", 0).Secure && !facts.HTTPS {
+		h.plain.Do(func() {
+			h.deps.Log.Warn().Str("id", facts.ID).Str("host", facts.Host).Msg("a login came over plain http, and session.cookie.secure is on: away from localhost " +
+				"the browser drops the cookie and the person is asked to log in again and again. Put TLS in front and list that proxy in trusted_proxies, or set session.cookie.secure: false for trying out")
+		})
+	}
 	h.deps.Metrics.Login(l.Backend, outcomeSuccess)
 	telemetry.LogAudit(&h.deps.Log, telemetry.Audit{
 		Event: telemetry.EventLogin, RequestID: facts.ID, Client: clientText(facts),

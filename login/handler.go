@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -80,6 +81,8 @@ type Handler struct {
 	addresses *ratelimit.Limiter
 	accounts  *ratelimit.Limiter
 	backend   backend
+	// plain says once that Secure cookies go out over plain http.
+	plain sync.Once
 }
 
 // NewHandler chooses the backend by cfg and starts it. Errors are the operator's: an origin that is

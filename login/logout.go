@@ -75,7 +75,10 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	rec, err := h.end(ctx, r, token)
 	var limit *LimitError
 	if errors.As(err, &limit) {
+		facts := telemetry.RequestFrom(r.Context())
 		h.deps.Metrics.Limited(limit.Limit)
+		telemetry.LogAudit(&h.deps.Log, telemetry.Audit{Event: telemetry.EventLimit, RequestID: facts.ID, Client: clientText(facts),
+			Backend: h.backend.name(), Reason: limit.Limit})
 		h.refuseLogout(w, r, err)
 		return
 	}

@@ -84,7 +84,7 @@ func (c *certificates) stat() (stamp [2]fileStamp) {
 func CheckCertificate(files config.TLS) error {
 	cert, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
 	if err != nil {
-		return fmt.Errorf("cannot be loaded with key_file %s: %w", files.KeyFile, err)
+		return fmt.Errorf("cannot be loaded with key_file %s: %w; both must be PEM and belong together", files.KeyFile, err)
 	}
 	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
 		return fmt.Errorf("expired on %s; renew it", cert.Leaf.NotAfter.Format(time.DateOnly))

@@ -82,7 +82,7 @@ func Explain(cfg *config.Config, method, target string) (Explanation, error) {
 	for _, h := range cfg.Headers {
 		e.Identity = append(e.Identity, h.Name)
 	}
-	e.Headers = scrubber.Identity(exampleUser(), func(string, string) {})
+	e.Headers = scrubber.Identity(exampleUser(e.Roles), func(string, string) {})
 	return e, nil
 }
 
@@ -101,11 +101,14 @@ func (g *Gateway) endpointFor(method string, p Path) string {
 	return ""
 }
 
-// exampleUser is who the explained headers are of.
-func exampleUser() *session.Record {
-	now := time.Now()
+// exampleUser is who the explained headers are of: somebody who may pass.
+func exampleUser(roles []string) *session.Record {
+	now, role := time.Now(), "user"
+	if len(roles) > 0 {
+		role = roles[0]
+	}
 	return &session.Record{
-		User:      session.User{ID: "42", Email: "jane@example.com", Name: "Jane Doe", Role: "admin", EmailVerified: true},
+		User:      session.User{ID: "42", Email: "jane@example.com", Name: "Jane Doe", Role: role, EmailVerified: true},
 		CreatedAt: now, LastAccessed: now, ExpiresAt: now.Add(720 * time.Hour),
 	}
 }

@@ -301,8 +301,7 @@ type bufferPool struct{ pool sync.Pool }
 func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
-// Reach asks each application for a connection. The error names those that gave none, and why,
-// without addresses: /.gatehouse/readyz, where it is shown, is open to everybody.
+// Reach asks each application for a connection. The error names those that gave none, and why.
 func (f *Forwarder) Reach(ctx context.Context) error {
 	var errs []error
 	for name, up := range f.upstreams {
@@ -311,7 +310,7 @@ func (f *Forwarder) Reach(ctx context.Context) error {
 		}
 		conn, err := up.dial(ctx, "tcp", up.address)
 		if err != nil {
-			errs = append(errs, cause(err))
+			errs = append(errs, fmt.Errorf("%s: %w", name, cause(err)))
 			continue
 		}
 		_ = conn.Close()
@@ -319,7 +318,7 @@ func (f *Forwarder) Reach(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// cause cuts the addresses off a dialling error.
+// cause cuts off a dialling error what its upstream's name says already.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

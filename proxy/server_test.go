@@ -62,6 +62,15 @@ func TestShutdownFinishesWhatRuns(t *testing.T) {
 			close(arrived)
 			<-release
 			_, _ = io.WriteString(w, "finished")
+		case "/ws":
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			_, _ = io.Copy(io.Discard, conn)
 		case "/events":
 			w.Header().Set("Content-Type", "text/event-stream")
 			_, _ = io.WriteString(w, "data: 1\n\n")
@@ -92,8 +101,24 @@ func TestShutdownFinishesWhatRuns(t *testing.T) {
 	}
 	defer events.Body.Close()
 
+	ws, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	_ = ws.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(ws, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if head := make([]byte, 12); true {
+		if _, err := io.ReadFull(ws, head); err != nil || string(head) != "HTTP/1.1 101" {
+			t.Fatalf("WebSocket: %q, %v", head, err)
+		}
+	}
+
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
+	if _, err := io.Copy(io.Discard, ws); isTimeout(err) {
+		t.Error("the WebSocket is still open")
+	}
 	if _, err := io.ReadAll(events.Body); err == nil {
 		t.Error("the event stream ended as if complete")
 	}

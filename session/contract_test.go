@@ -13,7 +13,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// rueidis closes the connections of a changed Cluster five seconds later, in a goroutine that ends by itself.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+}
 
 // open opens a store on a server and closes it with the test.
 func open(t testing.TB, server *testredis.Server, change ...func(*config.Redis)) *session.RedisStore {

@@ -64,6 +64,7 @@ func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Recor
 	if previousUser != "" && opts.Replaces.IsZero() {
 		// Unconfirmed is no reason to refuse the login: it is refused here and retried.
 		_ = m.revoke(ctx, previous, previousUser, endReplaced)
+		m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, UserID: previousUser, Session: previous.ID.Short(), Reason: endReplaced})
 	}
 	return token, rec, nil
 }
@@ -112,6 +113,9 @@ func (m *Manager) ended(ctx context.Context, rec *Record, ids []ID, replaced ID)
 	m.notify(ids)
 	evicted := slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return id == replaced })
 	m.metrics.SessionsEnded(endReplaced, len(ids)-len(evicted))
+	if len(ids) > len(evicted) {
+		m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, UserID: rec.User.ID, Session: replaced.Short(), Reason: endReplaced})
+	}
 	m.metrics.SessionsEnded(endEvicted, len(evicted))
 	for _, id := range evicted {
 		m.audit(ctx, telemetry.Audit{

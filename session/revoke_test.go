@@ -41,6 +41,31 @@ func TestRevokeIsSeenByReplicas(t *testing.T) {
 	}
 }
 
+// A replica whose connection to Redis has silently died serves from memory until it finds out. How long
+// that can take is a number in the README.
+func TestRevokeOverAHalfOpenConnection(t *testing.T) {
+	t.Parallel()
+	server := testredis.Start(t)
+	between := newSwitch(t, server.Addr)
+	a, b := newGateway(t, server.Addr), newGateway(t, between.addr)
+	var slowest time.Duration
+	for range 3 {
+		token, rec := a.login(t, "u")
+		warm(t, b, token)
+		between.freeze()
+		if err := a.Revoke(t.Context(), rec.Key(), "u"); err != nil {
+			t.Fatal(err)
+		}
+		b.finds(t, token) // the case this test is about: nothing has told it
+		slowest = max(slowest, awaitWithin(t, "the replica to refuse", 10*time.Second, func() bool {
+			_, err := b.Find(t.Context(), token)
+			return isError(err, session.ErrNotFound)
+		}))
+		await(t, "a connection that works", func() bool { return b.Ready(t.Context()) == nil })
+	}
+	t.Logf("slowest of 3: %v; by the settings at most 2 s", slowest)
+}
+
 func TestRevokeUserIsSeenByReplicas(t *testing.T) {
 	t.Parallel()
 	server := testredis.Start(t)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -14,6 +15,7 @@ type aSwitch struct {
 
 	mu     sync.Mutex
 	target string
+	frozen *atomic.Bool // of the connections made from now on
 }
 
 func newSwitch(t *testing.T, target string) *aSwitch {
@@ -22,7 +24,7 @@ func newSwitch(t *testing.T, target string) *aSwitch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &aSwitch{addr: l.Addr().String(), target: target}
+	s := &aSwitch{addr: l.Addr().String(), target: target, frozen: new(atomic.Bool)}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -46,10 +48,32 @@ func (s *aSwitch) lead(target string) {
 	s.target = target
 }
 
+// freeze makes the connections there are half open: they stay, and nothing comes through any more,
+// in neither direction, as when a router between has forgotten them.
+func (s *aSwitch) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen.Store(true)
+	s.frozen = new(atomic.Bool)
+}
+
+// swallowing is a writer that loses what is written while frozen is set.
+type swallowing struct {
+	io.Writer
+	frozen *atomic.Bool
+}
+
+func (w swallowing) Write(p []byte) (int, error) {
+	if w.frozen.Load() {
+		return len(p), nil
+	}
+	return w.Writer.Write(p)
+}
+
 func (s *aSwitch) pass(client net.Conn) {
 	defer client.Close()
 	s.mu.Lock()
-	target := s.target
+	target, frozen := s.target, s.frozen
 	s.mu.Unlock()
 	server, err := net.Dial("tcp", target)
 	if err != nil {
@@ -58,10 +82,10 @@ func (s *aSwitch) pass(client net.Conn) {
 	defer server.Close()
 	var both sync.WaitGroup
 	both.Go(func() {
-		io.Copy(server, client)
+		io.Copy(swallowing{server, frozen}, client)
 		server.Close()
 	})
-	io.Copy(client, server)
+	io.Copy(swallowing{client, frozen}, server)
 	client.Close()
 	both.Wait()
 }
