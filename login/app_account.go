@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
@@ -48,8 +49,14 @@ func accountsOf(h http.Header, query string, body []byte, fields []string) ([]st
 	if len(types) != 1 || isEncoded(h) {
 		return nil, &RequestError{http.StatusUnsupportedMediaType, "a login has one Content-Type and no Content-Encoding"}
 	}
+	for _, line := range h.Values("Connection") {
+		// What Connection names is not sent on: the application would read the body as another type.
+		if strings.Contains(strings.ToLower(line), "content-") {
+			return nil, &RequestError{http.StatusBadRequest, "Connection names a header of the body"}
+		}
+	}
 	media, params, err := mime.ParseMediaType(types[0])
-	if err != nil || !asciiCharset(params["charset"]) {
+	if err != nil || !asciiCharset(params["charset"]) || !plainParams(types[0], media, params) {
 		return nil, &RequestError{http.StatusUnsupportedMediaType, "the form's Content-Type is not understood"}
 	}
 	switch {
@@ -71,7 +78,7 @@ func (f *accountFinder) query(raw string) error {
 	for _, pair := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, value = decodeQuery(name), decodeQuery(value)
-		if f.names(foldField(name)) || f.names(lastPart(name)) {
+		if f.names(foldField(name)) || f.names(lastPart(unindexed(name))) {
 			if err := f.add(value); err != nil {
 				return err
 			}
@@ -121,7 +128,7 @@ func (f *accountFinder) multipart(body []byte, boundary string) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil || part.FormName() == "" || part.Header.Get("Content-Transfer-Encoding") != "" {
+		if err != nil || part.FormName() == "" || part.Header.Get("Content-Transfer-Encoding") != "" || !plainPart(part.Header) {
 			return errForm
 		}
 		value, err := io.ReadAll(part)
@@ -139,38 +146,75 @@ func (f *accountFinder) json(body []byte) error {
 	if err != nil {
 		return &RequestError{http.StatusBadRequest, "the JSON does not parse, or a key stands twice in it"}
 	}
-	return f.walk(object)
+	return f.walk(object, false)
 }
 
-func (f *accountFinder) walk(v any) error {
+// walk looks through JSON. account: v stands under an account's name, directly, in an array, or
+// under an operator ({"email": {"$eq": "bob"}}), all of which some application takes for the account.
+func (f *accountFinder) walk(v any, account bool) error {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, member := range v {
-			text, scalar := scalarText(member)
-			if scalar && f.names(foldField(key)) {
-				if err := f.add(text); err != nil {
-					return err
-				}
-			}
-			if err := f.walk(member); err != nil {
+			if err := f.walk(member, f.names(foldField(key)) || account && strings.HasPrefix(key, "$")); err != nil {
 				return err
 			}
 		}
 	case []any:
 		for _, member := range v {
-			if err := f.walk(member); err != nil {
+			if err := f.walk(member, account); err != nil {
 				return err
 			}
 		}
+	default:
+		if text, scalar := scalarText(v); scalar && account {
+			return f.add(text)
+		}
 	}
 	return nil
+}
+
+// unindexed cuts indices and operators off a nested name: email[0], email[] and email[$eq] are email.
+func unindexed(name string) string {
+	for strings.HasSuffix(name, "]") {
+		open := strings.LastIndexByte(name, '[')
+		if open < 0 {
+			break
+		}
+		inside := name[open+1 : len(name)-1]
+		if strings.Trim(inside, "0123456789 ") != "" && !strings.HasPrefix(inside, "$") {
+			break
+		}
+		name = name[:open]
+	}
+	return name
+}
+
+// plainParams refuses parameters that parsers read in different ways: name* (RFC 2231), and for
+// multipart any but the two that browsers and libraries send.
+func plainParams(line, media string, params map[string]string) bool {
+	if strings.Contains(line, "*") {
+		return false
+	}
+	for name := range params {
+		if media == "multipart/form-data" && name != "boundary" && name != "charset" {
+			return false
+		}
+	}
+	return true
+}
+
+// plainPart refuses parts whose name is given twice or in RFC 2231's way, which some parsers prefer
+// and others pass over.
+func plainPart(h textproto.MIMEHeader) bool {
+	lines := h["Content-Disposition"]
+	return len(lines) == 1 && !strings.Contains(lines[0], "*") && strings.Count(strings.ToLower(lines[0]), "name=") <= 1+strings.Count(strings.ToLower(lines[0]), "filename=")
 }
 
 // take looks at one field of a form. An account field that stands twice is refused (L06): one of
 // them would be checked against the limit and the other by the application.
 func (f *accountFinder) take(name, value string) error {
 	folded := foldField(name)
-	if !f.names(folded) && !f.names(lastPart(name)) {
+	if !f.names(folded) && !f.names(lastPart(unindexed(name))) {
 		return nil
 	}
 	if slices.Contains(f.seen, folded) {

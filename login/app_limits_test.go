@@ -37,6 +37,18 @@ func TestAppLimits(t *testing.T) {
 		{"L03 multipart", multi("csrf", "x", "email", "victim@example.com"), 429},
 		{"L03 JSON", js(`{"password":"x","email":"victim@example.com"}`), 429},
 		{"L03 JSON nested", js(`{"data":[{"attributes":{"Email":"victim@example.com"}}]}`), 429},
+		{"L03 operator", js(`{"email":{"$eq":"victim@example.com"}}`), 429},
+		{"L03 array", js(`{"email":["victim@example.com"]}`), 429},
+		{"L03 form operator", form("email%5B%24eq%5D=victim@example.com"), 429},
+		{"L03 form array", form("email%5B0%5D=victim@example.com"), 429},
+		{"L03 soft hyphen", form("email=vic%C2%ADtim@example.com"), 429},
+		{"L03 zero width", form("email=v%E2%80%8Bictim@example.com"), 429},
+		{"a box beside the account", form("user%5Bemail%5D=other@example.com&user%5Bremember%5D=victim@example.com"), 302},
+		{"name in RFC 2231's way", []string{"multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"email\"; name*=utf-8''zzz\r\n\r\nvictim@example.com\r\n--x--\r\n"}, 400},
+		{"boundary in RFC 2231's way", []string{"multipart/form-data; boundary=X; boundary*=utf-8''Y", "--X--"}, 415},
+		{"two boundaries", []string{"multipart/form-data; xboundary=Y; boundary=X", "--X--"}, 415},
+		{"charset in RFC 2231's way", []string{"application/x-www-form-urlencoded; charset=utf-16; charset*=utf-8''utf-8", "email=x"}, 415},
+		{"upload beside", []string{"multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"a.png\"\r\n\r\nx\r\n--x--\r\n"}, 302},
 		{"other account", form("email=other@example.com"), 302},
 		{"no account", form("remember_email_to=x&emails=y"), 302},
 		{"nothing", form(""), 302},
@@ -83,6 +95,13 @@ func TestAppLimits(t *testing.T) {
 			}
 		})
 	}
+	t.Run("L03 the type is taken away by Connection", func(t *testing.T) {
+		t.Parallel()
+		s := openSite(t, appConfig(), &script{})
+		if got := s.person().do("POST", "/login", `{"a":"&email=victim@example.com&b="}`, "Content-Type", "application/json", "Connection", "close, Content-Type"); got.StatusCode != 400 {
+			t.Errorf("%d, want 400", got.StatusCode)
+		}
+	})
 	t.Run("L03 query", func(t *testing.T) {
 		t.Parallel()
 		cfg := appConfig()

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -29,6 +31,7 @@ type body struct {
 	left  bool
 	ended bool
 	slow  bool
+	bad   bool // the client's framing of it is broken
 }
 
 // boundBody puts the bounds around r.Body. Requests without a body get none, and a nil *body.
@@ -73,12 +76,33 @@ func (b *body) Read(p []byte) (int, error) {
 	if err != nil {
 		b.ended = b.ended || errors.Is(err, io.EOF)
 		b.slow = b.slow || errors.Is(err, os.ErrDeadlineExceeded)
+		b.bad = b.bad || !b.ended && isMalformed(err)
 	}
 	if b.ended || !b.http1 {
 		// After the body net/http goes on reading, to see whether the client leaves.
 		b.deadline(0)
 	}
 	return n, err
+}
+
+// isMalformed reports whether the client's bytes, and not their absence, are what is wrong.
+func isMalformed(err error) bool {
+	var (
+		tooLarge *http.MaxBytesError
+		network  net.Error
+	)
+	return !errors.As(err, &tooLarge) && !errors.As(err, &network) && !errors.Is(err, os.ErrDeadlineExceeded) &&
+		!errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, http.ErrBodyReadAfterClose) && !errors.Is(err, context.Canceled)
+}
+
+// malformed reports whether the client's body could not be read for what it is.
+func (b *body) malformed() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bad
 }
 
 // tooSlow reports whether the client stopped sending.

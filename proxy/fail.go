@@ -47,6 +47,9 @@ func classify(r *http.Request, s *state, err error) pages.Problem {
 			Message: "The body of this request is too large."}
 	case errors.Is(r.Context().Err(), context.Canceled):
 		return pages.Problem{Status: statusClientGone}
+	case s.body.malformed():
+		return pages.Problem{Status: http.StatusBadRequest, Code: "bad_request",
+			Message: "The body of this request is malformed."}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return pages.Problem{Status: http.StatusGatewayTimeout, Code: "timeout",
 			Message: "The application did not answer in time. Please try again shortly."}

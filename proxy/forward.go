@@ -261,7 +261,11 @@ func (f *Forwarder) Send(ctx context.Context, in *http.Request, method, target s
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // none, rather than net/http's own
 	}
-	return roundTripper{f}.send(out, s, up)
+	resp, err := roundTripper{f}.send(out, s, up)
+	if err == nil {
+		DropSetCookie(resp.Header, f.cookies.Name()) // S02, whatever becomes of the answer
+	}
+	return resp, err
 }
 
 // Relay implements login.Application.

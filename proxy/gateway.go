@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,12 +74,20 @@ type loginPaths struct {
 	form       string
 	logout     string
 	completion map[string]bool
+	spellings  map[string]bool // form and completion, folded
 }
 
 func (p *loginPaths) set(cfg config.Login) {
 	*p = loginPaths{app: cfg.Backend == "app", form: cfg.Path, logout: cfg.LogoutPath, completion: make(map[string]bool)}
 	for _, path := range cfg.App.CompletionPaths {
 		p.completion[path] = true
+	}
+	p.spellings = make(map[string]bool)
+	for _, path := range append([]string{cfg.Path}, cfg.App.CompletionPaths...) {
+		if folded, no := foldPath(path); no == nil {
+			folded = strings.TrimRight(folded, "/")
+			p.spellings[folded], p.spellings[withoutSuffix(folded)] = true, true
+		}
 	}
 }
 
@@ -152,9 +161,37 @@ func (g *Gateway) route(w http.ResponseWriter, r *http.Request) {
 	case g.login.takes(r.Method, path):
 		s.Rule = "login"
 		g.Login.Login(w, r)
+	case r.Method == http.MethodPost && g.login.resembles(s.path):
+		// The application may take it for its login: without limit, and its cookie would go to the
+		// browser without any session of the gateway's.
+		s.Error = "POST to another spelling of login.path or completion_paths"
+		g.refuse(w, r, &refusal{status: http.StatusBadRequest, code: "bad_request", tell: "This is not how the address of the login is written here."})
 	default:
 		g.serveApp(w, r)
 	}
+}
+
+// resembles reports whether some application may take a path for its login that is spelled otherwise
+// in the settings: other case, a slash or a suffix at the end (/Login, /login/, /login.json, /login;x).
+func (p *loginPaths) resembles(path Path) bool {
+	if !p.app || path.Raw == p.form || p.completion[path.Raw] {
+		return false
+	}
+	folded, no := foldPath(path.Match)
+	if no != nil {
+		return false // refused by the rules
+	}
+	folded, _, _ = strings.Cut(folded, ";")
+	folded = strings.TrimRight(folded, "/. ")
+	return p.spellings[folded] || p.spellings[withoutSuffix(folded)]
+}
+
+// withoutSuffix cuts one .json, .html or the like off the last segment.
+func withoutSuffix(path string) string {
+	if dot := strings.LastIndexByte(path, '.'); dot > strings.LastIndexByte(path, '/')+1 {
+		return path[:dot]
+	}
+	return path
 }
 
 // loginURL is where people without a session are sent, with the page to come back to.

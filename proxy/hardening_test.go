@@ -264,6 +264,112 @@ func TestOddAnswersOfTheApplication(t *testing.T) {
 	}
 }
 
+func TestNoTypeIsInvented(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = io.WriteString(w, "<html><script>alert(1)</script></html>")
+	}), nil)
+	if resp, _ := l.get(t, "/upload", ""); resp.Header["Content-Type"] != nil {
+		t.Errorf("the application gave no type, the gateway gives %q", resp.Header["Content-Type"])
+	}
+}
+
+func TestAnswersAreNotQuotedInTheLog(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"Set-Cookie: appsid=secret\x01; HttpOnly", "Set-Cookie sid=secret", "Content-Length: 1\r\nContent-Length: secret"} {
+		l := newLab(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+header+"\r\n\r\nx")
+				_ = conn.Close()
+			}
+		}), nil)
+		if resp, _ := l.get(t, "/", ""); resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("%q: %s", header, resp.Status)
+		}
+		eventually(t, "the access line", func() bool { return strings.Contains(l.log.String(), "not proper HTTP") })
+		if strings.Contains(l.log.String(), "secret") {
+			t.Errorf("%q stands in the log: %s", header, l.log)
+		}
+	}
+}
+
+func TestMalformedBodiesAreTheClientsFault(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), nil)
+	for _, body := range []string{"ZZ\r\n", "5\r\nhellooo\r\n0\r\n\r\n", "0x1\r\na\r\n0\r\n\r\n"} {
+		conn := dial(t, l)
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: %s, want 400", body, resp.Status)
+		}
+	}
+}
+
+func TestHTTP10GetsNoInformationalAnswers(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, "done")
+	}), nil)
+	conn := dial(t, l)
+	_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+	text, err := io.ReadAll(conn)
+	if err != nil || strings.Contains(string(text), "103") || !strings.HasSuffix(string(text), "done") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// With the application's own form, a POST that some application takes for a login and the gateway does not
+// would be a login without limit.
+func TestOtherSpellingsOfTheLogin(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, echo, func(c *config.Config) {
+		c.Login.Backend = config.BackendApp
+		c.Login.App.CompletionPaths = []string{"/login/code"}
+	})
+	for target, want := range map[string]int{
+		"/Login": 400, "/login/": 400, "/LOGIN": 400, "/login.json": 400, "/login;x": 400, "/login%20": 400, "/lo%67in": 400, "/login/code/": 400, "/Login/Code": 400,
+		"/login": 200, "/login/code": 200, "/login/other": 200, "/logins": 200, "/": 200,
+	} {
+		resp, body := l.do(t, http.MethodPost, target, "", strings.NewReader("a=b"))
+		if resp.StatusCode != want || (body == "login handler") != (target == "/login" || target == "/login/code") {
+			t.Errorf("POST %s: %s %.40q, want %d", target, resp.Status, body, want)
+		}
+	}
+	if resp, _ := l.get(t, "/Login", ""); resp.StatusCode != 200 {
+		t.Errorf("GET /Login: %s, want it to pass", resp.Status)
+	}
+}
+
+func TestSendDropsTheGatewaysCookie(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for _, line := range []string{"=gatehouse=EVIL; Path=/", `"gatehouse"=EVIL`, "gate%68ouse=EVIL", "Gatehouse=EVIL", "app=1"} {
+			w.Header().Add("Set-Cookie", line)
+		}
+	}), nil)
+	l.login.do = func(w http.ResponseWriter, r *http.Request) {
+		resp, err := l.gateway.Forward.Send(r.Context(), r, http.MethodPost, "/logout", nil, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = resp.Body.Close()
+		fmt.Fprint(w, resp.Header["Set-Cookie"])
+	}
+	if _, body := l.get(t, "/login", ""); body != "[app=1]" {
+		t.Errorf("the login handler is given %s", body)
+	}
+}
+
 func TestReadyzTellsStrangersNoAddresses(t *testing.T) {
 	t.Parallel()
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 5), Port: 6379}, Err: syscall.ECONNREFUSED}

@@ -19,6 +19,7 @@ type response struct {
 	strip   *Scrubber
 	timeout time.Duration
 	http1   bool
+	http10  bool
 	state   *state
 	// cookie is the gateway's own cookie, renewed or cleared, for whatever the answer will be.
 	cookie *http.Cookie
@@ -33,7 +34,7 @@ type response struct {
 
 // newResponse begins an answer. A deadline that an earlier answer left on the connection is moved.
 func newResponse(w http.ResponseWriter, r *http.Request, strip *Scrubber, timeout time.Duration, s *state) *response {
-	resp := &response{ResponseWriter: w, strip: strip, timeout: timeout, http1: r.ProtoMajor == 1, state: s}
+	resp := &response{ResponseWriter: w, strip: strip, timeout: timeout, http1: r.ProtoMajor == 1, http10: !r.ProtoAtLeast(1, 1), state: s}
 	if resp.http1 {
 		resp.bound(true)
 	}
@@ -99,6 +100,11 @@ func (w *response) seal(status int) {
 	}
 	w.status = status
 	w.Header().Set(requestIDHeader, w.state.ID)
+	if _, given := w.Header()["Content-Type"]; !given {
+		// Or net/http would guess one: an upload without a type, inert under the application's nosniff,
+		// would become a page that runs.
+		w.Header()["Content-Type"] = nil
+	}
 	if w.cookie != nil {
 		http.SetCookie(w, w.cookie)
 	}
@@ -107,7 +113,8 @@ func (w *response) seal(status int) {
 // hint passes an informational answer on, without what must not come from the application (H08).
 func (w *response) hint(status int) {
 	w.hints++
-	if w.hints > maxEarlyHints {
+	if w.hints > maxEarlyHints || w.http10 {
+		clear(w.Header()) // HTTP/1.0 knows no informational answers (RFC 9110, 15.2)
 		return
 	}
 	w.strip.StripResponse(w.Header())

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 
 	"gatehouse/config"
@@ -97,5 +100,27 @@ func (t roundTripper) send(r *http.Request, s *state, up *upstream) (*http.Respo
 	s.asked = t.f.clock()
 	resp, err := up.transport.RoundTrip(r)
 	s.answered = t.f.clock()
-	return resp, err
+	return resp, presentable(err)
+}
+
+// errBadAnswer stands for all that net/http says of an answer it cannot read: it quotes the answer,
+// cookies included, and errors go into the log.
+var errBadAnswer = errors.New("the application's answer is not proper HTTP")
+
+// presentable lets errors pass that hold nothing of the application's answer.
+func presentable(err error) error {
+	var (
+		network  net.Error
+		errno    syscall.Errno
+		verify   *tls.CertificateVerificationError
+		record   tls.RecordHeaderError
+		alert    tls.AlertError
+		tooLarge *http.MaxBytesError
+	)
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &network) || errors.As(err, &errno) || errors.As(err, &verify) || errors.As(err, &record) ||
+		errors.As(err, &alert) || errors.As(err, &tooLarge) {
+		return err
+	}
+	return errBadAnswer
 }

@@ -21,6 +21,8 @@ func TestFold(t *testing.T) {
 			{"sharp s", "STRASSE", "straße"},
 			{"Kelvin sign", "\u212aarl", "karl"},
 			{"final sigma", "ΝΙΚΟΣ", "νικος"},
+			{"soft hyphen", "b\u00adob", "bob"},
+			{"zero-width space", "bo\u200bb", "bob"},
 			{"mathematical bold", "\U0001d41bob", "bob"},
 		} {
 			if a, b := users.Fold(tt.a), users.Fold(tt.b); a != b {
