@@ -66,11 +66,11 @@ func printExplanation(out io.Writer, cfg *config.Config, e proxy.Explanation) {
 	line("matched", "%s", e.Match)
 	switch {
 	case e.Access == config.Public:
-		line("may pass", "everybody; a signed-in user's identity headers are sent along")
+		line("may pass", "everybody; a logged-in user's identity headers are sent along")
 	case len(e.Roles) == 0:
-		line("may pass", "every signed-in user")
+		line("may pass", "every logged-in user")
 	default:
-		line("may pass", "signed-in users whose role is %s; others get 403", strings.Join(e.Roles, " or "))
+		line("may pass", "logged-in users whose role is %s; others get 403", strings.Join(e.Roles, " or "))
 	}
 	if e.Access == config.Protected {
 		line("others get", "%s", e.Unauthenticated)

@@ -44,7 +44,7 @@ func (f *usersFlags) register(cmd *cobra.Command) {
 }
 
 func (f *usersFlags) registerEmail(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.email, "email", "", "`address` the user signs in with (required)")
+	cmd.Flags().StringVar(&f.email, "email", "", "`address` the user logs in with (required)")
 	if err := cmd.MarkFlagRequired("email"); err != nil {
 		panic(err) // the flag is the line before
 	}
@@ -136,7 +136,7 @@ func newUsersRemoveCommand() *cobra.Command {
 		Use:     "remove",
 		Aliases: []string{"rm"},
 		Short:   "Take a user out of the file",
-		Long: `Takes a user out of the file, who then can no longer sign in. Sessions that are open go on until they
+		Long: `Takes a user out of the file, who then can no longer log in. Sessions that are open go on until they
 end by themselves (session.idle, session.absolute). The ID is not given to anybody else.`,
 		Example: `  gatehouse users remove --file users.yaml --email jane@example.com`,
 		Args:    cobra.NoArgs,

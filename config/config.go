@@ -41,7 +41,7 @@ type Config struct {
 	// Default GET HEAD POST PUT PATCH DELETE OPTIONS.
 	Methods []string `mapstructure:"methods"`
 
-	// Login says how people sign in and out.
+	// Login says how people log in and out.
 	Login Login `mapstructure:"login"`
 	// Session says how long sessions live and how the browser holds them.
 	Session Session `mapstructure:"session"`
@@ -67,6 +67,9 @@ type Config struct {
 	// Log is what is written to standard error.
 	Log Log `mapstructure:"log"`
 
+	// ShutdownDelay is how long after SIGTERM connections are still accepted while readyz says 503, so
+	// that a load balancer stops sending them. Default 0: no wait.
+	ShutdownDelay time.Duration `mapstructure:"shutdown_delay"`
 	// ShutdownTimeout bounds the end of running requests after SIGTERM. Default 30s.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 }
@@ -116,7 +119,7 @@ type Rule struct {
 	Path string `mapstructure:"path"`
 	// Access is protected by default.
 	Access Access `mapstructure:"access"`
-	// Roles that may pass; the session's role must equal one of them. Default: every signed-in user.
+	// Roles that may pass; the session's role must equal one of them. Default: every logged-in user.
 	Roles []string `mapstructure:"roles"`
 	// Upstream for this prefix. Default: the top-level one.
 	Upstream *Upstream `mapstructure:"upstream"`

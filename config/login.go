@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// Login says how people sign in and out.
+// Login says how people log in and out.
 type Login struct {
 	// Path of the login form. Default /login.
 	Path string `mapstructure:"path"`

@@ -205,6 +205,9 @@ func (k *checker) bounds(c *Config) {
 	k.lasting("timeouts.connect", c.Timeouts.Connect, "5s")
 	k.lasting("timeouts.response_header", c.Timeouts.ResponseHeader, "60s")
 	k.lasting("timeouts.upstream_idle", c.Timeouts.UpstreamIdle, "30s")
+	if c.ShutdownDelay < 0 {
+		k.add("shutdown_delay", faultf("write a time such as 5s, or 0 for none", "is negative"))
+	}
 	k.lasting("shutdown_timeout", c.ShutdownTimeout, "30s")
 	if c.Outage.ServeKnownFor < 0 {
 		k.add("outage.serve_known_for", faultf("write 60s, or 0 to turn it off", "is negative"))

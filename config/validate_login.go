@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// login checks how people sign in and out.
+// login checks how people log in and out.
 func (k *checker) login(c *Config) {
 	l := c.Login
 	k.exactPath("login.path", l.Path, "/login")

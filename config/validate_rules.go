@@ -57,7 +57,7 @@ func checkTwin(a, b Rule, first int) *fault {
 // roles checks who may pass.
 func (k *checker) roles(key string, r Rule) {
 	if r.Roles != nil && len(r.Roles) == 0 {
-		k.add(key, faultf("name a role, or delete the line to let every signed-in user pass", "is an empty list"))
+		k.add(key, faultf("name a role, or delete the line to let every logged-in user pass", "is an empty list"))
 	}
 	if len(r.Roles) > 0 && r.Access == Public {
 		k.add(key, faultf("delete the roles, or write access: protected", "a public path has no roles, anybody may pass"))

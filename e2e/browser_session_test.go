@@ -101,7 +101,7 @@ func testRedisOutage(t *testing.T, h *house) {
 	if got := unknown.open("/"); got != http.StatusOK {
 		t.Errorf("a public page during the outage: %d", got)
 	}
-	unknown.see("Nobody is signed in")
+	unknown.see("Nobody is logged in")
 	stranger := h.person(t, g.url)
 	stranger.open("/account")
 	stranger.arrive("/login")

@@ -272,7 +272,7 @@ func testLogoutPage(t *testing.T, h *house) {
 	b.open("/logout")
 	b.click("button")
 	b.arrive("/")
-	b.see("Nobody is signed in")
+	b.see("Nobody is logged in")
 	for _, path := range []string{"/account", "/dashboard", "/admin"} {
 		b.open(path)
 		b.arrive("/login")

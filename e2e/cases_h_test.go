@@ -40,10 +40,10 @@ var headerCases = []securityCase{
 			b.get("/public/x", forged...)
 			h := a.last(t).Header
 			if ids := h["X-User-Id"]; len(ids) != 1 || ids[0] != "2" {
-				t.Errorf("%s, signed in: X-User-Id is %q, want 2 alone", proto, ids)
+				t.Errorf("%s, logged in: X-User-Id is %q, want 2 alone", proto, ids)
 			}
 			if role := h["X-User-Role"]; len(role) != 1 || role[0] != "user" {
-				t.Errorf("%s, signed in: X-User-Role is %q", proto, role)
+				t.Errorf("%s, logged in: X-User-Role is %q", proto, role)
 			}
 		}
 		t.Run("empty attribute", func(t *testing.T) {

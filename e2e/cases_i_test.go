@@ -238,7 +238,7 @@ var interceptionCases = []securityCase{
 			t.Errorf("the second step: %s to %s", got.Status, got.location())
 		}
 		if got := b.get("/account"); !strings.Contains(got.body, "sid=sid=whole") || !strings.HasSuffix(got.body, "user=9") || b.appCookie("sid") != "" {
-			t.Errorf("signed in: %q; the browser has sid=%q", got.body, b.appCookie("sid"))
+			t.Errorf("logged in: %q; the browser has sid=%q", got.body, b.appCookie("sid"))
 		}
 		// Marks that the password step has too: the app does not say who it is, so there is no session.
 		loose := start(t, appConfig(upstream, sp.section(), "success: {status: [302]}"+whoami), options{})

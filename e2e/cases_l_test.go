@@ -167,10 +167,10 @@ var loginCases = []securityCase{
 				t.Errorf("a login of the flood: %d", status)
 			}
 		}
-		t.Logf("%d logins at once: %d were checked, %d told to come back, the longest took %v; %d requests of a signed-in user meanwhile, the longest %v",
+		t.Logf("%d logins at once: %d were checked, %d told to come back, the longest took %v; %d requests of a logged-in user meanwhile, the longest %v",
 			flood, checked, busy, time.Duration(longest.Load()).Round(time.Millisecond), w.n, w.longest.Round(time.Millisecond))
 		if checked == 0 || busy == 0 || w.failed != "" || w.n < 10 || w.longest > 2*time.Second {
-			t.Errorf("%d checked, %d busy; the signed-in user: %d requests, longest %v, %s", checked, busy, w.n, w.longest, w.failed)
+			t.Errorf("%d checked, %d busy; the logged-in user: %d requests, longest %v, %s", checked, busy, w.n, w.longest, w.failed)
 		}
 		if g.metric(t, `gatehouse_limited_total{limit="hashes"}`) != strconv.Itoa(busy) || g.metric(t, `gatehouse_logins_total{backend="file",outcome="busy"}`) != strconv.Itoa(busy) {
 			t.Error("the metrics do not count the logins that were told to come back")

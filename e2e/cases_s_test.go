@@ -252,7 +252,7 @@ var sessionCases = []securityCase{
 			}
 			got := strings.Join(b.get("/public/x" + query).Header["Cache-Control"], ",")
 			if strings.Contains(got, "public") || strings.Contains(got, "s-maxage") || !strings.Contains(got, "private") && !strings.Contains(got, "no-store") {
-				t.Errorf("public path, signed in, app says %s: %q", query, got)
+				t.Errorf("public path, logged in, app says %s: %q", query, got)
 			}
 		}
 		got := b.post("/logout", nil)

@@ -358,7 +358,7 @@ func TestTermination(t *testing.T) {
 		fmt.Fprint(w, "finished")
 	}))
 	_, section := storeFor(t)
-	g := start(t, baseConfig(upstream, section), withUsers())
+	g := start(t, baseConfig(upstream, section)+"shutdown_delay: 2s\n", withUsers())
 	got := make(chan string, 1)
 	go func() {
 		resp, err := http.Get(g.url + "/public/slow")
@@ -373,6 +373,10 @@ func TestTermination(t *testing.T) {
 	<-arrived
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	g.logged(t, map[string]any{"message": "shutting down: no new connections, running requests finish"})
+	// Not ready comes first, on new connections too.
+	if out, code := runCommand(t, "", "healthcheck", "--url", g.url+"/.gatehouse/readyz"); code != 1 || !strings.Contains(out, "shutting down") {
+		t.Errorf("readyz after SIGTERM: exit %d, %s", code, out)
+	}
 	close(release)
 	if body := <-got; body != "finished" {
 		t.Errorf("the running request got %q", body)

@@ -372,7 +372,7 @@ func (b *browser) token() string {
 	return ""
 }
 
-// login signs in at the gateway's own page (backend file) and fails the test when that fails.
+// login logs in at the gateway's own page (backend file) and fails the test when that fails.
 func (b *browser) login(email, password string) answer {
 	b.t.Helper()
 	said.secret(password)

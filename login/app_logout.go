@@ -11,7 +11,7 @@ import (
 // forwardLogout sends the browser's POST on to the application, body and all: it may hold the
 // application's CSRF token. The vault's cookies go along and none of the vault's comes back, not even
 // a fresh anonymous one: an application that refused the logout sends its cookie for a session that is
-// still signed in.
+// still logged in.
 func (a *appBackend) forwardLogout(ex *exchange, r *http.Request, rec *session.Record, token string) (appLogout, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxLoginBody))
 	if err != nil {

@@ -51,7 +51,7 @@ func checkIdentity(cfg config.AppIdentity) error {
 	case cfg.Fields.UserID == "":
 		return errors.New("login.app.identity.fields.userId is missing: it names the field that holds the user's ID")
 	case cfg.From == fromWhoami && !strings.HasPrefix(cfg.WhoamiPath, "/"):
-		return errors.New("login.app.identity.whoami_path is missing: a path of the application that tells who is signed in, such as /api/me")
+		return errors.New("login.app.identity.whoami_path is missing: a path of the application that tells who is logged in, such as /api/me")
 	}
 	return nil
 }

@@ -149,7 +149,7 @@ func (v *Vault) take(h http.Header, j *jar) []setCookie {
 	var taken []setCookie
 	var kept []string
 	now := v.clock()
-	owned := j.owned
+	owned := slices.Clone(j.owned)
 	for _, line := range h["Set-Cookie"] {
 		c := parseSetCookie(line, now)
 		if !v.keeps(c) && !slices.Contains(owned, c.name) {
@@ -161,7 +161,9 @@ func (v *Vault) take(h http.Header, j *jar) []setCookie {
 		}
 		taken = append(taken, c)
 		// A line may set what a later one of the same answer deletes without saying HttpOnly.
-		owned = append(slices.Clip(owned), c.name)
+		if !slices.Contains(owned, c.name) {
+			owned = append(owned, c.name)
+		}
 	}
 	if len(kept) == 0 {
 		h.Del("Set-Cookie")

@@ -224,7 +224,7 @@ func TestVaultForget(t *testing.T) {
 	s.want("/", "", "") // s.rec is from before the cookie
 }
 
-// BenchmarkOutgoing is what a request of a signed-in user pays.
+// BenchmarkOutgoing is what a request of a logged-in user pays.
 func BenchmarkOutgoing(b *testing.B) {
 	sessions := &appSessions{records: map[session.ID]*session.Record{}}
 	v := login.NewVault(httpOnly, sessions, zerolog.Nop(), nil)

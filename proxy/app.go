@@ -53,7 +53,7 @@ func (g *Gateway) serveApp(w http.ResponseWriter, r *http.Request) {
 }
 
 // decide asks the rules. The form of the application's own login is public whatever they say:
-// behind a protected one nobody could ever sign in.
+// behind a protected one nobody could ever log in.
 func (g *Gateway) decide(p Path) (Decision, *Refusal) {
 	d, no := g.rules.Decide(p)
 	if no == nil && g.login.app && (p.Raw == g.login.form || g.login.completion[p.Raw]) {

@@ -12,7 +12,7 @@ import (
 	"gatehouse/session"
 )
 
-// BenchmarkRequest compares a signed-in request through the gateway with a bare ReverseProxy and with
+// BenchmarkRequest compares a logged-in request through the gateway with a bare ReverseProxy and with
 // the application alone, each over real sockets with one connection. Only the ratios mean anything.
 func BenchmarkRequest(b *testing.B) {
 	page := strings.Repeat("x", 1024)
@@ -35,7 +35,7 @@ func BenchmarkRequest(b *testing.B) {
 		{"app", upstream.URL + "/x", ""},
 		{"bare", bare.URL + "/x", ""},
 		{"public", l.server.URL + "/x", ""},
-		{"signed-in", l.server.URL + "/private/x", token},
+		{"logged-in", l.server.URL + "/private/x", token},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			client := &http.Transport{}

@@ -190,7 +190,7 @@ func stricter(a, b *entry) *entry {
 		return a
 	case a.Access == config.Public:
 		return b
-	case b.Rule == nil: // the default: whoever is signed in
+	case b.Rule == nil: // the default: whoever is logged in
 		return a
 	case a.Rule == nil:
 		return b

@@ -130,7 +130,7 @@ func TestDecideStrictest(t *testing.T) {
 			"/pub/index.php/b": "/b", "/any/i.php/b": "/b", "/b/i.php/any": "/b", "/pub/a/i.php/b": "/b", "/b/i.php/pub/a": "/b",
 			// No reading is stricter than the other.
 			"/b/i.php/c": "400", "/any/i.php/other": "400",
-			// Against the default, which any signed-in user passes, the rule is stricter.
+			// Against the default, which any logged-in user passes, the rule is stricter.
 			"/zz/i.php/other": "/other", "/other/i.php/zz": "/other",
 			// A script in a public folder stays public though the default is protected.
 			"/pub/i.php/zz": "/pub", "/zz": "default", "/PUB": "default",

@@ -22,6 +22,7 @@ type Server struct {
 	listener net.Listener
 	gateway  *Gateway
 	streams  *Streams
+	delay    time.Duration
 	shutdown time.Duration
 	scheme   string
 }
@@ -31,7 +32,7 @@ const maxStreams = 100
 
 // Listen takes the address, so that one in use is an error at start, and loads the certificate.
 func Listen(cfg *config.Config, gateway *Gateway, streams *Streams, log zerolog.Logger) (*Server, error) {
-	s := &Server{gateway: gateway, streams: streams, shutdown: cfg.ShutdownTimeout, scheme: "http"}
+	s := &Server{gateway: gateway, streams: streams, delay: cfg.ShutdownDelay, shutdown: cfg.ShutdownTimeout, scheme: "http"}
 	s.http = &http.Server{
 		Handler:           gateway,
 		ReadHeaderTimeout: cfg.Timeouts.ReadHeader,
@@ -76,10 +77,16 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Shutdown stops accepting, ends streams, and lets running requests finish for as long as
+// Shutdown says that the gateway is not ready, waits for shutdown_delay, stops accepting, ends streams, and lets running requests finish for as long as
 // shutdown_timeout allows. What still runs then is cut off, and the error says so.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.gateway.Drain()
+	if s.delay > 0 {
+		select {
+		case <-time.After(s.delay):
+		case <-ctx.Done():
+		}
+	}
 	s.streams.Shutdown()
 	ctx, cancel := context.WithTimeout(ctx, s.shutdown)
 	defer cancel()

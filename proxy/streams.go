@@ -32,7 +32,7 @@ const largeAnswer = 1 << 20
 const recheckEvery = time.Second
 
 // Streams are the answers that outlive their request's first moment: WebSockets, server-sent events,
-// downloads. Those of signed-in users end when their session does (X04).
+// downloads. Those of logged-in users end when their session does (X04).
 type Streams struct {
 	sessions Sessions
 	metrics  *telemetry.Metrics
@@ -52,7 +52,7 @@ type stream struct {
 	set   *Streams
 	kind  string
 	state *state
-	key   session.Key // zero: nobody is signed in
+	key   session.Key // zero: nobody is logged in
 	body  io.ReadCloser
 	// mu orders cut and Close: after Close the request's writer may not be touched.
 	mu     sync.Mutex

@@ -17,7 +17,7 @@ import (
 var (
 	// ErrExists: the email or the ID is taken.
 	ErrExists = errors.New("there is such a user already")
-	// ErrUnknown: no user signs in with that email.
+	// ErrUnknown: no user logs in with that email.
 	ErrUnknown = errors.New("there is no such user")
 	// ErrChanged: somebody else wrote the file meanwhile.
 	ErrChanged = errors.New("the file was changed by somebody else meanwhile; nothing was written, run the command again")
@@ -101,7 +101,7 @@ func aboutEntry(err error) error {
 	return errors.Join(all...)
 }
 
-// SetPassword gives the user who signs in with account another hash. Errors: ErrUnknown, *InvalidError.
+// SetPassword gives the user who logs in with account another hash. Errors: ErrUnknown, *InvalidError.
 func (e *Editor) SetPassword(account, hash string) (User, error) {
 	i, ok := e.set.byAccount[Fold(account)]
 	if !ok {
@@ -119,7 +119,7 @@ func (e *Editor) SetPassword(account, hash string) (User, error) {
 	return e.set.users[i], nil
 }
 
-// Remove takes the user who signs in with account out. The ID is not given again (see [Set.NextID]).
+// Remove takes the user who logs in with account out. The ID is not given again (see [Set.NextID]).
 // Error: ErrUnknown.
 func (e *Editor) Remove(account string) (User, error) {
 	i, ok := e.set.byAccount[Fold(account)]

@@ -76,7 +76,7 @@ func TestEditsKeepTheRest(t *testing.T) {
 	edit(t, path, func(e *users.Editor) error { _, err := e.SetPassword(" USER@example.com", hash); return err })
 	edit(t, path, func(e *users.Editor) error { _, err := e.Remove("big@example.com"); return err })
 	got := read(t, path)
-	for _, text := range []string{"# who may sign in\n", "# the second one\n", "disabled: true # until May\n", `id: "u-2"`, "email: Admin@Example.com\n"} {
+	for _, text := range []string{"# who may log in\n", "# the second one\n", "disabled: true # until May\n", `id: "u-2"`, "email: Admin@Example.com\n"} {
 		if !strings.Contains(got, text) {
 			t.Errorf("%q is gone from\n%s", text, got)
 		}

@@ -138,7 +138,7 @@ func (p *parser) id(entry, n *yaml.Node) string {
 
 func (p *parser) email(entry, n *yaml.Node) string {
 	if n == nil || isNull(n) {
-		p.problem(entry.Line, "email is missing; it is what people sign in with")
+		p.problem(entry.Line, "email is missing; it is what people log in with")
 		return ""
 	}
 	email := p.text("email", n)

@@ -19,7 +19,7 @@ const bcryptHash = "$2a$07$usesomesillystringfore2uDLvp1Ii2e./U9C8sBjqp8I90dH6hi
 // file puts the hash where H stands.
 func file(text string) []byte { return []byte(strings.ReplaceAll(text, "H\n", "'"+hash+"'\n")) }
 
-const good = `# who may sign in
+const good = `# who may log in
 users:
   - id: 1
     email: Admin@Example.com

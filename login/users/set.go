@@ -17,13 +17,13 @@ import (
 type User struct {
 	// ID is what the application gets as X-User-Id. Unique in the file.
 	ID string
-	// Email is what people type to sign in. Unique in the file when folded.
+	// Email is what people type to log in. Unique in the file when folded.
 	Email string
 	Name  string
 	Role  string
 	// EmailVerified is passed on as it is; nobody here verifies anything.
 	EmailVerified bool
-	// Disabled users cannot sign in. Their live sessions go on.
+	// Disabled users cannot log in. Their live sessions go on.
 	Disabled bool
 	// Hash of the password.
 	Hash password.Hash
@@ -47,7 +47,7 @@ func (s *Set) Len() int { return len(s.users) }
 // All gives the users in the order of the file.
 func (s *Set) All() []User { return slices.Clone(s.users) }
 
-// Find gives the user who signs in with this account, however it is spelled (see [Fold]).
+// Find gives the user who logs in with this account, however it is spelled (see [Fold]).
 func (s *Set) Find(account string) (User, bool) {
 	i, ok := s.byAccount[Fold(account)]
 	if !ok {

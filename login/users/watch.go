@@ -51,7 +51,7 @@ func Open(path string, log zerolog.Logger) (*File, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		f.missing = true
-		log.Warn().Str("path", path).Msg("the user file does not exist: nobody can sign in; add a user with: gatehouse users add --file " + path)
+		log.Warn().Str("path", path).Msg("the user file does not exist: nobody can log in; add a user with: gatehouse users add --file " + path)
 	case err != nil:
 		return nil, fmt.Errorf("the user file cannot be read: %w", err)
 	default:
@@ -60,7 +60,7 @@ func Open(path string, log zerolog.Logger) (*File, error) {
 			return nil, withPath(err, path)
 		}
 		if set.Len() == 0 {
-			log.Warn().Str("path", path).Msg("the user file holds no users: nobody can sign in; add a user with: gatehouse users add --file " + path)
+			log.Warn().Str("path", path).Msg("the user file holds no users: nobody can log in; add a user with: gatehouse users add --file " + path)
 		}
 		f.current.Store(set)
 		f.remember(info, data)
