@@ -20,7 +20,7 @@ func (a *app) me(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	s := a.sessions.find(r)
 	if s == nil || s.user == nil {
-		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "not signed in"})
+		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "not logged in"})
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"id": s.user.ID, "email": s.user.Email, "name": s.user.Name, "role": s.user.Role})

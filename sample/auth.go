@@ -13,7 +13,7 @@ func (a *app) loginForm(w http.ResponseWriter, r *http.Request) {
 		s = a.sessions.start(w, r, nil)
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	view := a.view(r, "Sign in")
+	view := a.view(r, "Log in")
 	view.CSRF = s.csrf
 	view.Failed = r.URL.Query().Has("error")
 	a.pages.render(w, http.StatusOK, "login", view)
@@ -44,7 +44,7 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusFound)
 }
 
-// signedIn sends everybody who is not signed in to the form.
+// signedIn sends everybody who is not logged in to the form.
 func (a *app) signedIn(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !a.caller(r).SignedIn() {

@@ -16,7 +16,7 @@ type caller struct {
 	Via string
 }
 
-// SignedIn reports whether anybody is signed in.
+// SignedIn reports whether anybody is logged in.
 func (c caller) SignedIn() bool { return c.Via != "" }
 
 // caller reads who is calling. This is all an application has to do behind the gateway; in PHP it is
@@ -24,7 +24,7 @@ func (c caller) SignedIn() bool { return c.Via != "" }
 // request.headers['X-User-Id'], in Express req.get('x-user-id'), in Spring
 // @RequestHeader("X-User-Id"). Three things matter:
 //
-//   - no X-User-Id means nobody is signed in; there is no header for an attribute that is empty;
+//   - no X-User-Id means nobody is logged in; there is no header for an attribute that is empty;
 //   - values are percent-encoded UTF-8 (rawurldecode, urllib.parse.unquote, decodeURIComponent);
 //   - the headers may be believed only if nobody reaches the application past the gateway.
 //

@@ -154,7 +154,7 @@ func TestSignInRefused(t *testing.T) {
 			t.Error("the form does not say what is wrong")
 		}
 		if b.get("/api/me").StatusCode != 401 {
-			t.Error("signed in all the same")
+			t.Error("logged in all the same")
 		}
 	})
 	t.Run("unknown user", func(t *testing.T) {
@@ -216,9 +216,9 @@ func TestIdentityHeaders(t *testing.T) {
 		{"name missing", true, "/", uma, 200, "user@example.com"},
 		{"untrusted", false, "/account", ada, 302, ""},
 		{"untrusted admin", false, "/admin", ada, 302, ""},
-		{"nobody", true, "/", nil, 200, "Nobody is signed in"},
+		{"nobody", true, "/", nil, 200, "Nobody is logged in"},
 		{"role alone", true, "/admin", []string{"X-User-Role", "admin"}, 302, ""},
-		{"whoami goes by the cookie", true, "/api/me", ada, 401, "not signed in"},
+		{"whoami goes by the cookie", true, "/api/me", ada, 401, "not logged in"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
