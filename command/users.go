@@ -60,22 +60,17 @@ func newUsersAddCommand() *cobra.Command {
   pass show jane | gatehouse users add --email jane@example.com --password-stdin`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			edit, err := users.Edit(f.file)
+			user, err := f.change(func(edit *users.Editor) (users.User, error) {
+				if _, taken := edit.Users().Find(f.email); taken {
+					return users.User{}, fmt.Errorf("%w: %s; change the password with: gatehouse users passwd --file %s --email %s", users.ErrExists, f.email, f.file, f.email)
+				}
+				hash, err := f.newHash(cmd)
+				if err != nil {
+					return users.User{}, err
+				}
+				return edit.Add(users.Entry{ID: f.id, Email: f.email, Name: f.name, Role: f.role, EmailVerified: f.verified, PasswordHash: hash})
+			})
 			if err != nil {
-				return err
-			}
-			if _, taken := edit.Users().Find(f.email); taken {
-				return fmt.Errorf("%w: %s; change the password with: gatehouse users passwd --file %s --email %s", users.ErrExists, f.email, f.file, f.email)
-			}
-			hash, err := f.newHash(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := edit.Add(users.Entry{ID: f.id, Email: f.email, Name: f.name, Role: f.role, EmailVerified: f.verified, PasswordHash: hash})
-			if err != nil {
-				return err
-			}
-			if err := edit.Save(); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "added %s with id %s to %s; the application sees X-User-Id: %s\n", user.Email, user.ID, f.file, user.ID)
@@ -102,22 +97,17 @@ func newUsersPasswdCommand() *cobra.Command {
   pass show jane | gatehouse users passwd --email jane@example.com --password-stdin`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			edit, err := users.Edit(f.file)
+			user, err := f.change(func(edit *users.Editor) (users.User, error) {
+				if _, known := edit.Users().Find(f.email); !known {
+					return users.User{}, f.unknown() // before a password is asked for
+				}
+				hash, err := f.newHash(cmd)
+				if err != nil {
+					return users.User{}, err
+				}
+				return edit.SetPassword(f.email, hash)
+			})
 			if err != nil {
-				return err
-			}
-			if _, known := edit.Users().Find(f.email); !known {
-				return f.unknown()
-			}
-			hash, err := f.newHash(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := edit.SetPassword(f.email, hash)
-			if err != nil {
-				return err
-			}
-			if err := edit.Save(); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s has a new password\n", user.Email)
@@ -141,18 +131,11 @@ end by themselves (session.idle, session.absolute). The ID is not given to anybo
 		Example: `  gatehouse users remove --file users.yaml --email jane@example.com`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			edit, err := users.Edit(f.file)
-			if err != nil {
-				return err
-			}
-			user, err := edit.Remove(f.email)
+			user, err := f.change(func(edit *users.Editor) (users.User, error) { return edit.Remove(f.email) })
 			if errors.Is(err, users.ErrUnknown) {
 				return f.unknown()
 			}
 			if err != nil {
-				return err
-			}
-			if err := edit.Save(); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "removed %s (id %s) from %s; sessions that are open go on until they end by themselves\n", user.Email, user.ID, f.file)
@@ -190,6 +173,19 @@ func newUsersListCommand() *cobra.Command {
 	f.register(cmd)
 	cmd.Flags().BoolVar(&f.json, "json", false, "as JSON, for programs")
 	return cmd
+}
+
+// change opens the file, makes one change and saves it; on an error the file is as it was.
+func (f *usersFlags) change(do func(*users.Editor) (users.User, error)) (users.User, error) {
+	edit, err := users.Edit(f.file)
+	if err != nil {
+		return users.User{}, err
+	}
+	user, err := do(edit)
+	if err != nil {
+		return users.User{}, err
+	}
+	return user, edit.Save()
 }
 
 func (f *usersFlags) unknown() error {

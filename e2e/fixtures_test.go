@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
@@ -150,11 +151,8 @@ func startHTTPApp(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
-// sharedRedis is one redis-server for all tests that do not hurt it; each gateway has its own key prefix.
-var shared struct {
-	sync.Mutex
-	n int
-}
+// prefixes counts the key prefixes given out.
+var prefixes atomic.Int64
 
 // storeFor gives the `redis:` section on a redis-server of the test's own.
 func storeFor(t *testing.T, opts ...testredis.Option) (*testredis.Server, string) {
@@ -165,10 +163,7 @@ func storeFor(t *testing.T, opts ...testredis.Option) (*testredis.Server, string
 
 // prefix keeps the keys of several gateways on one redis-server apart.
 func prefix() string {
-	shared.Lock()
-	defer shared.Unlock()
-	shared.n++
-	return fmt.Sprintf("t%d:", shared.n)
+	return fmt.Sprintf("t%d:", prefixes.Add(1))
 }
 
 // baseConfig is the config most cases use: everything public but /account, /admin (role admin) and

@@ -129,7 +129,7 @@ func (a *appBackend) prepare(w http.ResponseWriter, r *http.Request) (*attempt, 
 		at.target += "?" + r.URL.RawQuery
 	}
 	var err error
-	if at.body, err = readForm(w, r); err != nil {
+	if at.body, err = readBody(w, r); err != nil {
 		return nil, err
 	}
 	if err := a.limitAccounts(r, path, at.body); err != nil {

@@ -14,26 +14,11 @@ import (
 )
 
 const (
-	// maxLoginBody bounds a login's body (L06).
-	maxLoginBody = 64 << 10
 	// maxAccount bounds an account's length, in bytes; it is a key of the limiter.
 	maxAccount = 512
 	// maxAccounts bounds how many fields of one form may be accounts.
 	maxAccounts = 16
 )
-
-// readForm buffers the body: it is looked at here and then sent on as it was.
-func readForm(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLoginBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, &RequestError{http.StatusRequestEntityTooLarge, "the form is larger than 64 KiB"}
-	case err != nil:
-		return nil, &RequestError{http.StatusBadRequest, "the form did not arrive completely"}
-	}
-	return body, nil
-}
 
 // accountsOf lists what a login names as the account, for the limit per account. It is strict where
 // lenient parsers differ: an account that the application sees and the gateway does not would be

@@ -13,7 +13,7 @@ import (
 // a fresh anonymous one: an application that refused the logout sends its cookie for a session that is
 // still logged in.
 func (a *appBackend) forwardLogout(ex *exchange, r *http.Request, rec *session.Record, token string) (appLogout, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxLoginBody))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm))
 	if err != nil {
 		return appLogout{}, fmt.Errorf("login: the logout's form did not arrive: %w", err)
 	}
