@@ -47,6 +47,10 @@ type Config struct {
 	Session Session `mapstructure:"session"`
 	// Redis is the session store.
 	Redis Redis `mapstructure:"redis"`
+	// Database is the application's own database. Default: none.
+	Database Database `mapstructure:"database"`
+	// Migration moves sessions from the application's table to Redis.
+	Migration Migration `mapstructure:"migration"`
 	// Outage is what happens while Redis is away.
 	Outage Outage `mapstructure:"outage"`
 	// Headers are the identity headers the application gets. Default: X-User-Id, X-User-Email,

@@ -12,7 +12,9 @@ func Default() *Config {
 		Login:           defaultLogin(),
 		Session:         defaultSession(),
 		Redis:           Redis{Addresses: []string{"127.0.0.1:6379"}, Timeout: 250 * time.Millisecond},
-		Outage:          Outage{ServeKnownFor: time.Minute},
+		Database:        Database{MaxConnections: 10, Timeout: time.Second},
+		Migration:       Migration{State: StateDone, Import: MigrationImport{Rate: 500, Batch: 500}},
+		Outage:          Outage{ServeKnownFor: time.Minute, Login: "refuse"},
 		Headers:         defaultHeaders(),
 		Requests:        Requests{StripResponseHeaders: true},
 		Limits:          Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxURI: 8 * KiB},
@@ -34,6 +36,10 @@ func defaultLogin() Login {
 			MaxResponse:   MiB,
 			Timeout:       15 * time.Second,
 		},
+		Database: LoginDatabase{
+			Query:  "SELECT id, email, name, email_verified, role, password_hash FROM users WHERE lower(email) = lower($1)",
+			Rehash: Rehash{Update: "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3"},
+		},
 		Limits: LoginLimits{
 			PerAddress:          Rate{Events: 30, Per: time.Minute},
 			PerAccount:          Rate{Events: 10, Per: time.Minute},
@@ -50,6 +56,9 @@ func defaultSession() Session {
 		MaxPerUser: 20,
 		AtLimit:    EvictOldest,
 		Cookie:     Cookie{Secure: true, SameSite: SameSiteLax},
+		Database: SessionDatabase{
+			Preset: PresetTable, NewID: "text", Expiry: DatabaseExpiry{Lifetime: 2 * time.Hour}, CleanupBatch: 1000,
+		},
 	}
 }
 

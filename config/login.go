@@ -8,12 +8,15 @@ type Login struct {
 	Path string `mapstructure:"path"`
 	// LogoutPath, where a POST ends the session. Default /logout.
 	LogoutPath string `mapstructure:"logout_path"`
-	// Backend is file (the gateway's own form and user file) or app (the application's own form). Default file.
+	// Backend is file (the gateway's own form and user file), app (the application's own form) or database
+	// (the gateway's form and the application's users table). Default file.
 	Backend string `mapstructure:"backend"`
 	// File is read with backend file.
 	File LoginFile `mapstructure:"file"`
 	// App is read with backend app.
 	App LoginApp `mapstructure:"app"`
+	// Database is read with backend database.
+	Database LoginDatabase `mapstructure:"database"`
 	// Limits slow down the guessing of passwords (case L03).
 	Limits LoginLimits `mapstructure:"limits"`
 }
@@ -93,8 +96,9 @@ type Vault struct {
 
 // The values of Login.Backend.
 const (
-	BackendFile = "file"
-	BackendApp  = "app"
+	BackendFile     = "file"
+	BackendApp      = "app"
+	BackendDatabase = "database"
 )
 
 // The values of AppIdentity.From.

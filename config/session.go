@@ -14,6 +14,8 @@ type Session struct {
 	AtLimit string `mapstructure:"at_limit"`
 	// Cookie is how the browser holds the token.
 	Cookie Cookie `mapstructure:"cookie"`
+	// Database is the application's own sessions table, read while migration.state is not done.
+	Database SessionDatabase `mapstructure:"database"`
 }
 
 // The values of Session.AtLimit.
@@ -96,4 +98,7 @@ type Outage struct {
 	// ServeKnownFor is how long a session this replica has seen is served without Redis.
 	// Default 60s; 0 turns it off.
 	ServeKnownFor time.Duration `mapstructure:"serve_known_for"`
+	// Login is refuse (503) or database: while migrating, new logins go into the database and are imported
+	// when Redis is back. Default refuse.
+	Login string `mapstructure:"login"`
 }
