@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/config"
 	"gatehouse/session"
 )
 
@@ -25,6 +26,23 @@ type appSessions struct {
 	hold     chan struct{} // ChangeSecrets waits for it
 	previous []string      // Login.Previous of every Create
 }
+
+// began is the epoch of every login here. It is none that is made up: only a store gives them.
+var began = sync.OnceValue(func() session.Epoch {
+	store, err := session.Open(context.Background(), config.Redis{Addresses: []string{"embedded"}}, session.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer store.Close()
+	if _, err := store.RevokeUser(context.Background(), "u"); err != nil {
+		panic(err)
+	}
+	epoch, err := store.Epoch(context.Background())
+	if err != nil || epoch == (session.Epoch{}) {
+		panic(err)
+	}
+	return epoch
+})
 
 var errAway = errors.Join(session.ErrUnavailable, errors.New("connection refused"))
 
@@ -52,9 +70,9 @@ func (s *appSessions) Begin(context.Context) (session.Epoch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
-		return 0, errAway
+		return session.Epoch{}, errAway
 	}
-	return 7, nil
+	return began(), nil
 }
 
 func (s *appSessions) Create(_ context.Context, l session.Login) (string, *session.Record, error) {
@@ -69,7 +87,7 @@ func (s *appSessions) Create(_ context.Context, l session.Login) (string, *sessi
 	if s.create != nil {
 		return "", nil, s.create
 	}
-	if l.Began != 7 {
+	if l.Began != began() {
 		return "", nil, session.ErrSuperseded
 	}
 	token := session.NewToken(l.User.ID)

@@ -58,7 +58,7 @@ func (f *faults) Find(ctx context.Context, token string) (session.Session, error
 
 func (f *faults) Begin(ctx context.Context) (session.Epoch, error) {
 	if err := f.called("begin", &f.begin); err != nil {
-		return 0, err
+		return session.Epoch{}, err
 	}
 	return f.Manager.Begin(ctx)
 }

@@ -23,7 +23,7 @@ import (
 // upSessions can begin a login and nothing else.
 type upSessions struct{ Sessions }
 
-func (upSessions) Begin(context.Context) (session.Epoch, error) { return 1, nil }
+func (upSessions) Begin(context.Context) (session.Epoch, error) { return session.Epoch{}, nil }
 
 func newHashing(t *testing.T, atOnce int) (*Handler, *fileBackend, *telemetry.Metrics) {
 	t.Helper()

@@ -79,6 +79,8 @@ func parseRecord(raw string) (*Record, error) {
 	r.LastAccessed = f.takeTime("lastAccessed")
 	r.ExpiresAt = f.takeTime("expiresAt")
 	f.take("backend", &r.Backend, false)
+	f.take("database", &r.Database, false)
+	f.take("born", &r.born, false)
 	f.take("ip", &r.IP, false)
 	f.take("userAgent", &r.UserAgent, false)
 	f.take("sealed", &r.Sealed, false)

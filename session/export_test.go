@@ -35,3 +35,6 @@ func (s *RedisStore) UseScripts(change func(string) string) {
 
 // LimitKeyForTest is the key of a limit's bucket, without prefix.
 func LimitKeyForTest(name string) string { return keyspace{}.limit(name) }
+
+// EpochAt is a point in Redis's order of logins.
+func EpochAt(n int64) Epoch { return Epoch{redis: n, hasRedis: true} }

@@ -41,22 +41,40 @@ type Record struct {
 	LastAccessed time.Time
 	// ExpiresAt is the absolute limit. Nothing moves it.
 	ExpiresAt time.Time
-	// Backend that vouched for the user: file or app.
+	// Backend that vouched for the user: file, app or database; "" for a session the application made.
 	Backend   string
 	IP        string
 	UserAgent string
 	// Sealed holds secrets such as the application's cookies, encrypted under a key derived from the
 	// token, which the store never sees (seal.go).
 	Sealed []byte
+	// Database says, of a record in Redis, what it has to do with the application's table (migration.go):
+	// "" nothing, DatabaseCopy, or DatabaseMoved.
+	Database string
 	// Unknown are fields of other versions. They survive a rewrite.
 	Unknown map[string]json.RawMessage
 
 	// raw is the text the record was read from: what a compare-and-set compares with.
 	raw string
+	// born: by a login at the gateway, in the application's table.
+	born bool
+	// row is the id column of a session the application made, while it is read from there.
+	row string
 }
 
+// The values of Record.Database.
+const (
+	// DatabaseCopy is a copy of a row, which still is what counts. Also a session on its way over, whose
+	// row is not marked yet.
+	DatabaseCopy = "copy"
+	// DatabaseMoved has come over: its row is marked and counts no more.
+	DatabaseMoved = "moved"
+)
+
 // Key is where the record is found.
-func (r *Record) Key() Key { return Key{Tag: TagOf(r.User.ID), ID: r.ID} }
+func (r *Record) Key() Key {
+	return Key{Tag: TagOf(r.User.ID), ID: r.ID, Database: r.born, Row: r.row}
+}
 
 // Clone gives a copy that may be changed. It still remembers the text it was read from.
 func (r *Record) Clone() *Record {
@@ -84,6 +102,8 @@ type wireRecord struct {
 	LastAccessed  string          `json:"lastAccessed"`
 	ExpiresAt     string          `json:"expiresAt"`
 	Backend       string          `json:"backend,omitempty"`
+	Database      string          `json:"database,omitempty"`
+	Born          bool            `json:"born,omitempty"`
 	IP            string          `json:"ip,omitempty"`
 	UserAgent     string          `json:"userAgent,omitempty"`
 	Sealed        []byte          `json:"sealed,omitempty"`
@@ -100,7 +120,7 @@ func encodeRecord(r *Record) (string, error) {
 		Version: max(r.Version, SchemaVersion), ID: r.ID.String(), UserID: encodeUserID(r.User.ID),
 		Email: r.Email, Name: r.Name, EmailVerified: r.EmailVerified, Role: r.Role,
 		CreatedAt: formatTime(r.CreatedAt), LastAccessed: formatTime(r.LastAccessed), ExpiresAt: formatTime(r.ExpiresAt),
-		Backend: r.Backend, IP: r.IP, UserAgent: cutUserAgent(r.UserAgent),
+		Backend: r.Backend, Database: r.Database, Born: r.born, IP: r.IP, UserAgent: cutUserAgent(r.UserAgent),
 	}
 	text, err := json.Marshal(w)
 	if err != nil {

@@ -242,14 +242,14 @@ func (s *RedisStore) reread() {
 func (s *RedisStore) Epoch(context.Context) (Epoch, error) {
 	c, err := s.client()
 	if err != nil {
-		return 0, err
+		return Epoch{}, err
 	}
 	n, err := c.Do(s.deadlines.context(), c.B().Get().Key(s.keys.sequence()).Build()).AsInt64()
 	if err != nil && !rueidis.IsRedisNil(err) {
-		return 0, s.failed(err)
+		return Epoch{}, s.failed(err)
 	}
 	s.breaker.report(nil)
-	return Epoch(n), nil
+	return Epoch{redis: n, hasRedis: true}, nil
 }
 
 // Ping asks Redis, also while it counts as away.

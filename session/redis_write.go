@@ -31,7 +31,7 @@ func (s *RedisStore) Create(_ context.Context, rec *Record, opts CreateOptions) 
 		declared = []string{replaces}
 	}
 	fixed := []string{s.keys.session(key), s.keys.index(rec.User.ID), s.keys.generation(rec.User.ID)}
-	args := []string{raw, milliseconds(opts.TTL), strconv.FormatInt(int64(opts.Began), 10), strconv.Itoa(opts.MaxPerUser),
+	args := []string{raw, milliseconds(opts.TTL), strconv.FormatInt(opts.Began.redis, 10), strconv.Itoa(opts.MaxPerUser),
 		atLimit, rec.ID.String(), replaces}
 	for range needRounds {
 		answer, err := s.exec(s.scripts.create, s.declare(fixed, key.Tag, declared), join(args, declared))

@@ -99,7 +99,7 @@ func everything(t *testing.T, store *session.RedisStore) {
 		t.Fatalf("revoked %v, %v", ids, err)
 	}
 	store.RevokeUser(ctx, "42")
-	create(func(o *session.CreateOptions) { o.Began = 0 }) // superseded: heals the sequence
+	create(func(o *session.CreateOptions) { o.Began = session.Epoch{} }) // superseded: heals the sequence
 	for range 2 {                                          // taken, refused
 		if _, _, err := store.Take(ctx, "account:bob", 0.001, 1); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestRoundTrips(t *testing.T) {
 	everything(t, store) // scripts are loaded, connections made
 	ctx := t.Context()
 	rec, _ := sessiontest.Record("u")
-	opts := session.CreateOptions{TTL: hour, MaxPerUser: 3, Began: 1 << 40}
+	opts := session.CreateOptions{TTL: hour, MaxPerUser: 3, Began: session.EpochAt(1 << 40)}
 	var found session.Found
 	for _, step := range []struct {
 		name string
@@ -225,7 +225,7 @@ func TestSmallestACL(t *testing.T) {
 	})
 	everything(t, store)
 	rec, _ := sessiontest.Record("u")
-	if _, err := store.Create(t.Context(), rec, session.CreateOptions{TTL: hour, MaxPerUser: 3, Began: 1 << 40}); err != nil {
+	if _, err := store.Create(t.Context(), rec, session.CreateOptions{TTL: hour, MaxPerUser: 3, Began: session.EpochAt(1 << 40)}); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := store.Find(t.Context(), rec.Key()); err != nil || found.Source != session.FromStore {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -26,6 +27,9 @@ var (
 	ErrTooLarge = errors.New("session: record too large")
 	// ErrInvalidUser: the user ID is empty or not UTF-8. The login backend must not give such an ID.
 	ErrInvalidUser = errors.New("session: user ID is empty or not UTF-8")
+	// errMigrated: the row of the application's table is marked as moved to Redis. By itself it is no session
+	// any more, whatever happens to Redis: it may have been revoked there.
+	errMigrated = fmt.Errorf("%w: moved to Redis", ErrNotFound)
 	// ErrUnconfirmed: this replica refuses the session from now on, but the store could not be
 	// told yet. The revocation is retried until the store confirms it.
 	ErrUnconfirmed = errors.New("session: revocation not confirmed yet")
@@ -51,12 +55,19 @@ const (
 	FromCache Source = "cache" // this process's memory, kept honest by Redis's invalidations
 	FromStore Source = "redis" // a round trip to the store
 	FromKnown Source = "known" // the store is away, the session was verified not long ago
+	// FromDatabase is the application's own sessions table.
+	FromDatabase Source = "database"
 )
 
 // Epoch is a point in the order of logins and revocations of all users, given out by the
 // store. A login takes one before it looks at any credential; when all sessions of the user
-// are revoked after that, the epoch is too old and [Store.Create] refuses it.
-type Epoch int64
+// are revoked after that, the epoch is too old and [Store.Create] refuses it. Each store has an order
+// of its own, and while sessions move from one to the other a login takes a point in both: where
+// its session goes is not known before its user is.
+type Epoch struct {
+	redis, database       int64
+	hasRedis, hasDatabase bool
+}
 
 // Found is what a store knows of a session.
 type Found struct {

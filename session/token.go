@@ -11,6 +11,10 @@ const (
 	secretBytes = 32
 	tagBytes    = 8
 	secretChars = 43
+	// What stands between tag and secret says where the session was born, so that those in
+	// Redis never cost the database a question. Both are characters of a cookie value (RFC 6265).
+	bornInRedis    = '.'
+	bornInDatabase = '~'
 	tagChars    = 11
 	// TokenLength is the length of every token: tag, dot, secret.
 	TokenLength = tagChars + 1 + secretChars
@@ -52,24 +56,34 @@ func ParseID(s string) (ID, bool) {
 	return id, err == nil && n == len(id)
 }
 
-// Key is how a session is found: by ID, in the slot of its user.
+// Key is how a session is found: by ID, in the slot of its user, and in which store.
 type Key struct {
 	Tag Tag
 	ID  ID
+	// Database: the session was born in the application's table, by a login at the gateway.
+	Database bool
+	// Row is the id column of a session the application itself made; "" for all others. It may be the
+	// application's token in plain text: never log it.
+	Row string
 }
 
 // NewToken makes the value of a new session's cookie: <tag>.<secret>, the secret being 32 bytes
 // of the system's randomness (OWASP asks for at least 64 bits).
-func NewToken(userID string) string {
+func NewToken(userID string) string { return newToken(userID, bornInRedis) }
+
+// NewDatabaseToken is NewToken for a session that is born in the application's table: <tag>~<secret>.
+func NewDatabaseToken(userID string) string { return newToken(userID, bornInDatabase) }
+
+func newToken(userID string, born byte) string {
 	var secret [secretBytes]byte
 	rand.Read(secret[:]) // never fails: it ends the program when there is no randomness
-	return string(TagOf(userID)) + "." + encoding.EncodeToString(secret[:])
+	return string(TagOf(userID)) + string(born) + encoding.EncodeToString(secret[:])
 }
 
 // ParseToken gives the key of a token, or false for anything that is not exactly of a token's
 // form, so that junk costs no question to the store.
 func ParseToken(token string) (Key, bool) {
-	if len(token) != TokenLength || token[tagChars] != '.' {
+	if len(token) != TokenLength || token[tagChars] != bornInRedis && token[tagChars] != bornInDatabase {
 		return Key{}, false
 	}
 	// On the stack: this runs for every request, and a conversion would make garbage each time.
@@ -82,5 +96,5 @@ func ParseToken(token string) (Key, bool) {
 	if n, err := encoding.Decode(buf[:], text[tagChars+1:]); err != nil || n != secretBytes {
 		return Key{}, false
 	}
-	return Key{Tag: Tag(token[:tagChars]), ID: sha256.Sum256(text[:])}, true
+	return Key{Tag: Tag(token[:tagChars]), ID: sha256.Sum256(text[:]), Database: token[tagChars] == bornInDatabase}, true
 }
