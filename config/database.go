@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Database is the application's own database: its users table (login.backend database) and its
 // sessions table (session.database, migration).
@@ -40,6 +43,9 @@ type Rehash struct {
 	// Default: UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3.
 	Update string `mapstructure:"update"`
 }
+
+// RehashArgon2id is the one value of Rehash.To that is not empty.
+const RehashArgon2id = "argon2id"
 
 // SessionDatabase is the application's own sessions table.
 type SessionDatabase struct {
@@ -102,6 +108,42 @@ type DatabaseExpiry struct {
 	// Lifetime is the application's idle limit, for last_use. Default 2h.
 	Lifetime time.Duration `mapstructure:"lifetime"`
 }
+
+// The values of DatabaseToken.Hash; empty: by preset.
+const (
+	TokenPlain  = "plain"
+	TokenSHA256 = "sha256"
+	TokenHMAC   = "hmac-sha256"
+)
+
+// The values of DatabaseToken.Encoding; empty: text for plain, else hex.
+const (
+	TokenText      = "text"
+	TokenHex       = "hex"
+	TokenBase64    = "base64"
+	TokenBase64URL = "base64url"
+)
+
+// The values of AppCookie.Scheme; empty: by preset.
+const (
+	CookiePlain   = "plain"
+	CookieExpress = "express"
+	CookieLaravel = "laravel"
+)
+
+// The values of DatabaseExpiry.As; empty: by preset.
+const (
+	ExpiryTimestamp = "timestamp"
+	ExpiryEpoch     = "epoch"
+	ExpiryEpochMS   = "epoch_ms"
+	ExpiryLastUse   = "last_use"
+)
+
+// The values of SessionDatabase.NewID.
+const (
+	NewIDText = "text"
+	NewIDUUID = "uuid"
+)
 
 // SessionQueries are the statements over the sessions table. $1 is always the id unless said otherwise;
 // expires_at is given in the form of DatabaseExpiry. An empty one has the preset's default.
@@ -172,6 +214,14 @@ const (
 	StateDrain   = "drain"
 	StateDone    = "done"
 )
+
+// moving reports whether sessions are, or may be, in the table.
+func (m Migration) moving() bool {
+	return slices.Contains([]string{StateLegacy, StateShadow, StateCanary, StatePrimary, StateDrain}, m.State)
+}
+
+// OutageLoginRefuse is the value of Outage.Login that lets nobody log in without Redis.
+const OutageLoginRefuse = "refuse"
 
 // OutageLoginDatabase is the value of Outage.Login that lets people log in without Redis, into the
 // database, while migrating.

@@ -14,7 +14,7 @@ func Default() *Config {
 		Redis:           Redis{Addresses: []string{"127.0.0.1:6379"}, Timeout: 250 * time.Millisecond},
 		Database:        Database{MaxConnections: 10, Timeout: time.Second},
 		Migration:       Migration{State: StateDone, Import: MigrationImport{Rate: 500, Batch: 500}},
-		Outage:          Outage{ServeKnownFor: time.Minute, Login: "refuse"},
+		Outage:          Outage{ServeKnownFor: time.Minute, Login: OutageLoginRefuse},
 		Headers:         defaultHeaders(),
 		Requests:        Requests{StripResponseHeaders: true},
 		Limits:          Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxURI: 8 * KiB},
@@ -57,7 +57,7 @@ func defaultSession() Session {
 		AtLimit:    EvictOldest,
 		Cookie:     Cookie{Secure: true, SameSite: SameSiteLax},
 		Database: SessionDatabase{
-			Preset: PresetTable, NewID: "text", Expiry: DatabaseExpiry{Lifetime: 2 * time.Hour}, CleanupBatch: 1000,
+			Preset: PresetTable, NewID: NewIDText, Expiry: DatabaseExpiry{Lifetime: 2 * time.Hour}, CleanupBatch: 1000,
 		},
 	}
 }

@@ -54,6 +54,9 @@ func (c *Config) complete() {
 			c.Headers[i].Encoding = EncodingPercent
 		}
 	}
+	if c.Session.Database.Preset == "" {
+		c.Session.Database.Preset = PresetTable
+	}
 	if c.Session.Cookie.Name == "" {
 		c.Session.Cookie.Name = c.Session.Cookie.DefaultName()
 	}
@@ -75,6 +78,9 @@ func (c *Config) check() []finding {
 	k.login(c)
 	k.session(c)
 	k.redis(c.Redis)
+	k.database(c)
+	k.sessionDatabase(c)
+	k.migration(c)
 	k.headers(c)
 	k.bounds(c)
 	return k.findings

@@ -13,7 +13,7 @@ func (k *checker) login(c *Config) {
 	if l.Path != "" && foldPath(strings.TrimRight(l.Path, "/")) == foldPath(strings.TrimRight(l.LogoutPath, "/")) {
 		k.add("login.logout_path", faultf("choose another path", "%q is also login.path", l.LogoutPath))
 	}
-	k.add("login.backend", oneOf(l.Backend, BackendFile, BackendApp))
+	k.add("login.backend", oneOf(l.Backend, BackendFile, BackendApp, BackendDatabase))
 	if l.Backend == BackendFile && l.File.Path == "" {
 		k.add("login.file.path", faultf("write the path of the user file, such as users.yaml", "is missing"))
 	}
@@ -21,6 +21,7 @@ func (k *checker) login(c *Config) {
 	k.rate("login.limits.per_account", l.Limits.PerAccount, "10/m")
 	k.positive("login.limits.burst", int64(l.Limits.Burst), "10")
 	k.positive("login.limits.max_concurrent_hashes", int64(l.Limits.MaxConcurrentHashes), "2")
+	k.loginDatabase(l.Database, l.Backend == BackendDatabase)
 	k.success(l.App.Success, l.Backend == BackendApp)
 	k.identity(l.App.Identity, l.Backend == BackendApp)
 	k.vault(l.App.Vault, c.Session.Cookie.Name)

@@ -27,7 +27,7 @@ func FuzzVaultCookies(f *testing.F) {
 		}
 		sessions := &appSessions{records: map[session.ID]*session.Record{}}
 		v := login.NewVault(httpOnly, sessions, zerolog.Nop(), func() time.Time { return time.Unix(1_900_000_000, 0) })
-		token, rec, err := sessions.Create(t.Context(), session.Login{User: session.User{ID: "17"}, Began: 7})
+		token, rec, err := sessions.Create(t.Context(), session.Login{User: session.User{ID: "17"}, Began: began()})
 		if err != nil {
 			t.Fatal(err)
 		}

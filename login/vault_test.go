@@ -32,7 +32,7 @@ func openSafe(t *testing.T, cfg config.Vault) *safe {
 	s.now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	s.vault = login.NewVault(cfg, s.sessions, zerolog.New(s.log), s.clock)
 	var err error
-	s.token, s.rec, err = s.sessions.Create(t.Context(), session.Login{User: session.User{ID: "17"}, Began: 7})
+	s.token, s.rec, err = s.sessions.Create(t.Context(), session.Login{User: session.User{ID: "17"}, Began: began()})
 	if err != nil {
 		t.Fatal(err)
 	}

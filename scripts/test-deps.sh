@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
 # Installs, through apt-get, the programs the tests drive when they are missing:
-# redis-server for the store and outage tests, Chromium for the browser tests,
-# a C compiler for the race detector. Does nothing when all of them are there.
+# redis-server for the store and outage tests, PostgreSQL and MariaDB for the database tests,
+# PHP, Django, Werkzeug, mkpasswd and htpasswd for password hashes by their original tools,
+# Node for real applications, Chromium for the browser tests, a C compiler for the race detector.
+# Does nothing when all of them are there.
 set -euo pipefail
 
 declare -A package_of=(
   [redis-server]=redis-server
   [redis-cli]=redis-tools
+  [mariadbd]=mariadb-server
+  [php]=php-cli
+  [mkpasswd]=whois
+  [htpasswd]=apache2-utils
+  [node]=nodejs
+  [npm]=npm
   [chromium]=chromium
   [gcc]=gcc
 )
 
+# Daemons live in sbin, which is not on everybody's path.
+PATH="$PATH:/usr/sbin"
 missing=()
 for program in "${!package_of[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
 done
 # gcc alone compiles nothing without the C library's headers.
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
+# PostgreSQL keeps its programs apart, by version.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+# The system's Python, for which apt-get installs; another python3 may come first on the path.
+for module in django werkzeug; do
+  /usr/bin/python3 -c "import $module" 2>/dev/null || missing+=("python3-$module")
+done
 
 if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi
 
@@ -28,7 +44,7 @@ sudo=()
 if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
 echo "Installing what the tests need: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-# A policy that forbids starting services: the tests start their own servers on
+# RUNLEVEL=1 keeps the packages from starting services: the tests start their own servers on
 # free ports, a packaged redis-server on 6379 would only be in the way.
 "${sudo[@]}" apt-get update -qq
-"${sudo[@]}" env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+"${sudo[@]}" env RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -100,7 +100,7 @@ func everything(t *testing.T, store *session.RedisStore) {
 	}
 	store.RevokeUser(ctx, "42")
 	create(func(o *session.CreateOptions) { o.Began = session.Epoch{} }) // superseded: heals the sequence
-	for range 2 {                                          // taken, refused
+	for range 2 {                                                        // taken, refused
 		if _, _, err := store.Take(ctx, "account:bob", 0.001, 1); err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ const (
 	// Redis never cost the database a question. Both are characters of a cookie value (RFC 6265).
 	bornInRedis    = '.'
 	bornInDatabase = '~'
-	tagChars    = 11
+	tagChars       = 11
 	// TokenLength is the length of every token: tag, dot, secret.
 	TokenLength = tagChars + 1 + secretChars
 )
