@@ -4,17 +4,17 @@
 // Passwords are bytes here: nothing is trimmed, folded or normalised. NIST SP 800-63B suggests
 // NFKC, but a hash that another program made stands for exactly the bytes it was given, and a
 // normalised password would not match it. Browsers send what was typed in UTF-8, nearly always in NFC.
+// WordPress and Drupal are the exception: they change a password before they hash it, and so does
+// this package for their hashes.
 package password
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // Bounds of new passwords.
@@ -25,12 +25,6 @@ const (
 	MaxLength = 1024
 )
 
-// The ways a hash can be made.
-const (
-	Argon2id = "argon2id"
-	Bcrypt   = "bcrypt"
-)
-
 // ErrTooShort and ErrTooLong are the errors of [Check].
 var (
 	ErrTooShort = fmt.Errorf("the password is too short: use at least %d characters", MinLength)
@@ -38,7 +32,7 @@ var (
 	errNotUTF8  = errors.New("the password is no valid UTF-8: no browser could send it; type it again in a UTF-8 terminal")
 )
 
-// Params are the parameters of argon2id.
+// Params are the parameters of argon2id and argon2i.
 type Params struct {
 	// Memory in KiB.
 	Memory uint32
@@ -56,15 +50,6 @@ const (
 	saltSize = 16
 	keySize  = 32
 )
-
-// Hash is a parsed password hash, ready to be compared with. The zero Hash matches nothing, but
-// takes no time either. A Hash is immutable and safe for concurrent use.
-type Hash struct {
-	scheme    string
-	params    Params
-	salt, key []byte // argon2id
-	text      []byte // bcrypt
-}
 
 // Check says whether a new password will do: [ErrTooShort], [ErrTooLong], or not UTF-8.
 func Check(password string) error {
@@ -87,28 +72,3 @@ func New(password string, p Params) string {
 	key := argon2.IDKey([]byte(password), salt, p.Time, p.Memory, p.Threads, keySize)
 	return formatArgon2id(p, salt, key)
 }
-
-// Matches reports whether the password is the one the hash was made of. It always does the whole
-// work and compares in constant time.
-//
-// bcrypt reads the first 72 bytes of a password and no more. So did the program that made the hash,
-// and so does this: a longer password matches when its first 72 bytes do.
-func (h Hash) Matches(password string) bool {
-	switch h.scheme {
-	case Argon2id:
-		key := argon2.IDKey([]byte(password), h.salt, h.params.Time, h.params.Memory, h.params.Threads, uint32(len(h.key)))
-		return subtle.ConstantTimeCompare(key, h.key) == 1
-	case Bcrypt:
-		return bcrypt.CompareHashAndPassword(h.text, []byte(password)) == nil
-	}
-	return false
-}
-
-// Scheme is Argon2id, Bcrypt, or "" for the zero Hash.
-func (h Hash) Scheme() string { return h.scheme }
-
-// String hides the hash from logs and dumps: it can be attacked at leisure.
-func (h Hash) String() string { return "[" + h.scheme + " hash]" }
-
-// GoString hides the hash from %#v.
-func (h Hash) GoString() string { return h.String() }
