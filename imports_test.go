@@ -18,12 +18,13 @@ const module = "gatehouse"
 // and proxy meet only in command, which wires everything. main.go is the folder "".
 var mayImport = map[string][]string{
 	"":          {"command"},
-	"command":   {"config", "login", "pages", "proxy", "ratelimit", "sample", "session", "telemetry"},
-	"login":     {"config", "pages", "ratelimit", "session", "telemetry"},
+	"command":   {"config", "database", "login", "pages", "proxy", "ratelimit", "sample", "session", "telemetry"},
+	"login":     {"config", "database", "pages", "ratelimit", "session", "telemetry"},
 	"proxy":     {"config", "pages", "ratelimit", "session", "telemetry"},
 	"pages":     {"config", "telemetry"},
 	"ratelimit": {"config", "telemetry"},
-	"session":   {"config", "telemetry"},
+	"session":   {"config", "database", "telemetry"},
+	"database":  {"config", "telemetry"},
 	"config":    {},
 	"telemetry": {},
 	// The sample plays an application that has never heard of the gateway.
@@ -131,6 +132,8 @@ func TestTheTableBites(t *testing.T) {
 		{"gatehouse/proxy", "gatehouse/login/users", false},
 		{"gatehouse/config", "gatehouse/telemetry", false},
 		{"gatehouse/session", "gatehouse/pages", false},
+		{"gatehouse/database", "gatehouse/session", false},
+		{"gatehouse/proxy", "gatehouse/database", false},
 		{"gatehouse/telemetry", "gatehouse/config", false},
 		{"gatehouse/sample", "gatehouse/session", false},
 		{"gatehouse/proxy", "gatehouse/internal/testredis", false},
@@ -140,6 +143,7 @@ func TestTheTableBites(t *testing.T) {
 		{"gatehouse", "gatehouse/command", true},
 		{"gatehouse/login/users", "gatehouse/login/password", true},
 		{"gatehouse/login", "gatehouse/pages", true},
+		{"gatehouse/login", "gatehouse/database", true},
 		{"gatehouse/session", "gatehouse/config", true},
 		{"gatehouse/config", "github.com/spf13/viper", true},
 	} {

@@ -75,7 +75,7 @@ Flags win over both.`,
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, log, flags.file == "")
+			return serve(cmd.Context(), cfg, log, flags)
 		},
 	}
 	flags.register(cmd)
@@ -83,13 +83,19 @@ Flags win over both.`,
 }
 
 // serve runs the gateway until ctx is done.
-func serve(ctx context.Context, cfg *config.Config, log zerolog.Logger, quick bool) error {
-	warnings(cfg, log, quick)
+func serve(ctx context.Context, cfg *config.Config, log zerolog.Logger, flags configFlags) error {
+	warnings(cfg, log, flags.file == "")
 	g, err := newGateway(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	announce(g, cfg, log)
+	if g.stores.migrating != nil {
+		g.stores.migrating.StartCleanup(cfg.Session.Database.CleanupEvery, cfg.Session.Database.CleanupBatch)
+	}
+	if g.stores.migrating != nil && flags.file != "" {
+		go followConfig(ctx, flags, cfg, g.stores.migrating, log)
+	}
 	return errors.Join(g.Run(ctx), g.Close())
 }
 

@@ -21,6 +21,7 @@ import (
 // gateway is everything `gatehouse serve` runs, joined in one place.
 type gateway struct {
 	log      zerolog.Logger
+	stores   *stores
 	sessions *session.Manager
 	login    *login.Handler
 	forward  *proxy.Forwarder
@@ -45,22 +46,20 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 		return g, err
 	}
 	options := session.Options{Clock: time.Now, Log: log, Metrics: metrics}
-	store, err := session.Open(ctx, cfg.Redis, options)
-	if err != nil {
+	if g.stores, err = openStores(ctx, cfg, options); err != nil {
 		return g, err
 	}
-	g.sessions = session.NewManager(store, cfg.Session, cfg.Outage, options)
+	g.sessions = session.NewManager(g.stores.store(), cfg.Session, cfg.Outage, options)
 	g.onClose(func() error {
-		// Renewals and revocations that Redis has not confirmed yet get a last chance.
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		return g.sessions.Close(ctx)
+		return errors.Join(g.sessions.Close(ctx), g.stores.close())
 	})
 	cookies := session.NewCookies(cfg.Session.Cookie, cfg.Session.Idle)
 	g.streams = proxy.NewStreams(g.sessions, metrics)
 	g.sessions.OnEnd(g.streams.End)
 
-	forwarding := proxy.ForwarderDeps{Cookies: cookies, Streams: g.streams, Pages: views, Log: log, Clock: time.Now}
+	forwarding := proxy.ForwarderDeps{Cookies: cookies, AppCookie: g.stores.appCookie, Streams: g.streams, Pages: views, Log: log, Clock: time.Now}
 	var vault *login.Vault
 	if cfg.Login.Backend == "app" {
 		vault = login.NewVault(cfg.Login.App.Vault, g.sessions, log, time.Now)
@@ -73,7 +72,8 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	}
 	g.onClose(func() error { g.forward.Close(); return nil })
 	g.login, err = login.NewHandler(cfg.Login, login.Deps{
-		Sessions: g.sessions, Cookies: cookies, Pages: views, App: g.forward, Vault: vault, Limits: store,
+		Sessions: g.sessions, Cookies: cookies, AppCookie: g.stores.appCookie, Database: g.stores.login(),
+		Pages: views, App: g.forward, Vault: vault, Limits: g.stores.redis,
 		Log: log, Metrics: metrics, Clock: time.Now, PublicURL: cfg.PublicURL, TrustedOrigins: cfg.TrustedOrigins,
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	}
 	g.onClose(g.login.Close)
 	handler := proxy.New(cfg, proxy.Deps{
-		Sessions: g.sessions, Cookies: cookies, Login: g.login, Forward: g.forward, Streams: g.streams,
+		Sessions: g.sessions, Cookies: cookies, AppCookie: g.stores.appCookie, Login: g.login, Forward: g.forward, Streams: g.streams,
 		Pages: views, Log: log, Metrics: metrics, Clock: time.Now,
 	})
 	if g.server, err = proxy.Listen(cfg, handler, g.streams, log); err != nil {

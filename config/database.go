@@ -188,7 +188,8 @@ const (
 
 // Migration moves sessions from the application's table to Redis, and back (design: Migration).
 type Migration struct {
-	// State is legacy, shadow, canary, primary, drain or done. Default done: sessions are in Redis alone.
+	// State is legacy, shadow, canary, primary, drain or done. Default: none, sessions are in Redis alone and
+	// always were.
 	// While the gateway runs it follows changes of the file, and `gatehouse migrate set`.
 	State string `mapstructure:"state"`
 	// Percent of the users whose sessions are in Redis, in state canary. Default 0.
@@ -196,6 +197,9 @@ type Migration struct {
 	// Import says how sessions come over.
 	Import MigrationImport `mapstructure:"import"`
 }
+
+// Enabled reports whether sessions are moved, or were: in state done the way back is still open.
+func (m Migration) Enabled() bool { return m.State != "" }
 
 // MigrationImport says how sessions come over from the table.
 type MigrationImport struct {

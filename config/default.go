@@ -13,7 +13,7 @@ func Default() *Config {
 		Session:         defaultSession(),
 		Redis:           Redis{Addresses: []string{"127.0.0.1:6379"}, Timeout: 250 * time.Millisecond},
 		Database:        Database{MaxConnections: 10, Timeout: time.Second},
-		Migration:       Migration{State: StateDone, Import: MigrationImport{Rate: 500, Batch: 500}},
+		Migration:       Migration{Import: MigrationImport{Rate: 500, Batch: 500}},
 		Outage:          Outage{ServeKnownFor: time.Minute, Login: OutageLoginRefuse},
 		Headers:         defaultHeaders(),
 		Requests:        Requests{StripResponseHeaders: true},

@@ -5,7 +5,11 @@ package database
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"gatehouse/config"
@@ -27,6 +31,15 @@ const (
 	MySQL    Dialect = "mysql"
 )
 
+// Bounds of the pool beside the configuration. A connection does not live for ever, so that after a
+// failover all of them end up at the server the name stands for now.
+const (
+	defaultTimeout        = time.Second
+	defaultMaxConnections = 10
+	maxIdleTime           = 5 * time.Minute
+	maxLifetime           = 30 * time.Minute
+)
+
 // Options are what Open takes beside the configuration. The zero value works.
 type Options struct {
 	Log     zerolog.Logger
@@ -34,82 +47,139 @@ type Options struct {
 }
 
 // Querier asks questions: a DB, each time over whatever connection is free, or a Tx over its own.
-// Statements are written with $1, $2, ... in either dialect, each as often and in any order.
-// Arguments are string, []byte, int64, bool, time.Time or nil; a string fits a column of any type.
+// Statements are written with $1, $2, ... in either dialect, each as often and in any order; arguments that
+// a statement does not use are left out. Arguments are string, []byte, int64, bool, time.Time or nil; a
+// string fits a column of any type, in the server's own way of writing it.
+// Once a question is asked, the end of ctx's caller does not end it, only its deadline does.
 type Querier interface {
-	// Query calls each for every row. An error of each ends it and is returned as it is.
+	// Query calls each for every row. An error of each ends it and is returned as it is. The whole answer
+	// is there before each is first called: each may take its time, and ask questions itself.
 	Query(ctx context.Context, query string, args []any, each func(*Row) error) error
-	// Exec runs a statement and gives how many rows it changed.
+	// Exec runs a statement and gives how many rows it changed, those included that were already as wished.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
 }
 
+var (
+	_ Querier = (*DB)(nil)
+	_ Querier = (*Tx)(nil)
+)
+
 // DB is a database that may be away. Safe for concurrent use.
-type DB struct{}
+type DB struct {
+	target   *target
+	pool     *sql.DB
+	rewriter rewriter
+	breaker  *breaker
+	log      zerolog.Logger
+	free     chan struct{} // a place for each connection
 
-// Tx is a transaction, at isolation READ COMMITTED.
-type Tx struct{}
-
-// Row is one row of an answer; its columns are taken by name, in any case. It is only good inside the
-// call it was given to. A column that is absent or NULL gives the zero value; has tells.
-type Row struct{}
+	stop    chan struct{}
+	running sync.WaitGroup
+	once    sync.Once
+	began   time.Time // of the outage; the breaker's callbacks come one after the other
+}
 
 // Open reads the URL and prepares the pool. That the database is away is no error: questions give
-// ErrUnavailable until it is there. An error is one of the configuration.
-func Open(ctx context.Context, cfg config.Database, opts Options) (*DB, error) { return &DB{}, nil }
+// ErrUnavailable until it is there. An error is one of the configuration. ctx bounds nothing but the first
+// sign of life, which is waited for so that an outage at the start is in the log before all else.
+func Open(ctx context.Context, cfg config.Database, opts Options) (*DB, error) {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.MaxConnections <= 0 {
+		cfg.MaxConnections = defaultMaxConnections
+	}
+	t, connector, err := newConnector(cfg)
+	if err != nil {
+		key := "database.url"
+		if cfg.URLFile != "" {
+			key = "database.url_file"
+		}
+		return nil, fmt.Errorf("%s %w", key, err)
+	}
+	d := &DB{
+		target: t, pool: sql.OpenDB(connector), rewriter: rewriter{dialect: t.dialect}, log: opts.Log,
+		free: make(chan struct{}, cfg.MaxConnections), stop: make(chan struct{}),
+	}
+	d.pool.SetMaxOpenConns(cfg.MaxConnections)
+	d.pool.SetMaxIdleConns(cfg.MaxConnections)
+	d.pool.SetConnMaxIdleTime(maxIdleTime)
+	d.pool.SetConnMaxLifetime(maxLifetime)
+	d.breaker = newBreaker(d.noteOutage)
+	if err := d.Ping(ctx); errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		d.breaker.trip(err)
+	}
+	d.running.Go(d.run)
+	return d, nil
+}
+
+func newConnector(cfg config.Database) (*target, driver.Connector, error) {
+	t, err := parseURL(cfg.URL.Reveal())
+	if err != nil {
+		return nil, nil, err
+	}
+	t.timeout, t.login.file = cfg.Timeout, cfg.URLFile
+	make := newPostgres
+	if t.dialect == MySQL {
+		make = newMySQL
+	}
+	connector, err := make(t)
+	return t, connector, err
+}
+
+// noteOutage logs the begin and the end of an outage, each once.
+func (d *DB) noteOutage(away bool, cause error) {
+	if !away {
+		d.log.Info().Str("database", d.target.where()).Dur("away_ms", time.Since(d.began)).Msg("database available again")
+		return
+	}
+	d.began = time.Now()
+	text := ""
+	if e := (*Error)(nil); errors.As(cause, &e) {
+		text = e.text
+	}
+	d.log.Warn().Str("database", d.target.where()).Str("cause", text).Msg("database unavailable")
+}
+
+// run asks, while the database is away, whether it is back.
+func (d *DB) run() {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	known := false // that it is away
+	for {
+		select {
+		case <-d.stop:
+			return
+		case <-tick.C:
+		}
+		away := d.breaker.away()
+		if away && !known {
+			d.dropIdle()
+		}
+		if known = away; away {
+			d.breaker.note(d.Ping(context.Background()))
+		}
+	}
+}
+
+// dropIdle ends the connections nobody uses: after an outage of the network each could cost a question its
+// timeout before it turns out to be dead.
+func (d *DB) dropIdle() {
+	d.pool.SetMaxIdleConns(-1)
+	d.pool.SetMaxIdleConns(cap(d.free))
+}
 
 // Dialect of the URL.
-func (d *DB) Dialect() Dialect { return Postgres }
-
-// Query, see Querier.
-func (d *DB) Query(ctx context.Context, query string, args []any, each func(*Row) error) error {
-	return ErrUnavailable
-}
-
-// Exec, see Querier.
-func (d *DB) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	return 0, ErrUnavailable
-}
-
-// Tx runs f in one transaction: committed when f returns nil, rolled back else, with f's error. When
-// the commit's answer is lost the error is ErrUnavailable and the transaction may have happened.
-func (d *DB) Tx(ctx context.Context, f func(*Tx) error) error { return ErrUnavailable }
-
-// Ping asks for a sign of life, whatever the breaker thinks.
-func (d *DB) Ping(ctx context.Context) error { return ErrUnavailable }
+func (d *DB) Dialect() Dialect { return d.target.dialect }
 
 // Away reports whether the breaker holds the database to be away.
-func (d *DB) Away() bool { return true }
+func (d *DB) Away() bool { return d.breaker.away() }
 
-// Close ends the connections. Questions after it give ErrUnavailable.
-func (d *DB) Close() error { return nil }
-
-// Query, see Querier.
-func (t *Tx) Query(ctx context.Context, query string, args []any, each func(*Row) error) error {
-	return ErrUnavailable
+// Close ends the connections, after the questions that are asked already. Questions after it give
+// ErrUnavailable. There is no error as yet.
+func (d *DB) Close() error {
+	d.once.Do(func() { close(d.stop) })
+	d.running.Wait()
+	d.pool.Close() // its errors tell only that a farewell did not reach the server
+	return nil
 }
-
-// Exec, see Querier.
-func (t *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	return 0, ErrUnavailable
-}
-
-// Has reports whether there is a column of the name, NULL or not.
-func (r *Row) Has(column string) bool { return false }
-
-// Null reports whether the column is absent or NULL.
-func (r *Row) Null(column string) bool { return true }
-
-// String gives a column of any type as text: integers with all digits, times in RFC 3339, uuid as usual.
-func (r *Row) String(column string) string { return "" }
-
-// Bytes gives a text or binary column.
-func (r *Row) Bytes(column string) []byte { return nil }
-
-// Int gives an integer column; text and decimals that are integers too. An error names the column.
-func (r *Row) Int(column string) (int64, error) { return 0, nil }
-
-// Bool gives a boolean: also 0 and 1, t and f, true and false, yes and no. An error names the column.
-func (r *Row) Bool(column string) (bool, error) { return false, nil }
-
-// Time gives a timestamp in UTC; a timestamp without time zone is taken as UTC. An error names the column.
-func (r *Row) Time(column string) (time.Time, error) { return time.Time{}, nil }

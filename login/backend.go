@@ -13,15 +13,16 @@ import (
 
 // The names of the backends, as they stand in the config, in records, logs and metrics.
 const (
-	BackendFile = "file"
-	BackendApp  = "app"
+	BackendFile     = "file"
+	BackendApp      = "app"
+	BackendDatabase = "database"
 )
 
 // backend knows who somebody is. What every login needs whoever vouches for the user (origin
 // check, limits, the session, the cookie, audit lines) is done by [Handler], whose helpers in
 // this file the backends call; so no backend can forget how, only that.
 type backend interface {
-	// name is BackendFile or BackendApp.
+	// name is BackendFile, BackendApp or BackendDatabase.
 	name() string
 	// serveLogin answers a request that Handler.Login was given.
 	// Cache-Control: no-store is set already.
@@ -51,10 +52,12 @@ func newBackend(cfg config.Login, h *Handler) (backend, error) {
 	switch cfg.Backend {
 	case BackendApp:
 		return newAppBackend(cfg, h)
+	case BackendDatabase:
+		return newDatabaseBackend(cfg, h)
 	case BackendFile, "":
 		return newFileBackend(cfg, h)
 	default:
-		return nil, errors.New("login.backend is " + cfg.Backend + ", which is none: write file or app")
+		return nil, errors.New("login.backend is " + cfg.Backend + ", which is none: write file, app or database")
 	}
 }
 
@@ -89,11 +92,13 @@ func (h *Handler) establish(w http.ResponseWriter, r *http.Request, l session.Lo
 	}
 	// A token that was preset is never adopted (S03); what it names ends.
 	l.Previous, _ = h.deps.Cookies.Read(r.Header)
+	l.PreviousApp, _ = h.deps.AppCookie.Read(r.Header)
 	token, rec, err := h.deps.Sessions.Create(r.Context(), l)
 	if err != nil {
 		return nil, err
 	}
 	http.SetCookie(w, h.deps.Cookies.Set(token, rec.ExpiresAt.Sub(h.deps.Clock())))
+	h.forgetApp(w)
 	facts.UserID, facts.Session = rec.User.ID, rec.ID.Short()
 	if h.deps.Cookies.Set("", 0).Secure && !facts.HTTPS {
 		h.plain.Do(func() {

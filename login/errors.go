@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/database"
 	"gatehouse/pages"
 	"gatehouse/session"
 )
@@ -20,8 +21,31 @@ var (
 	ErrBusy = errors.New("login: too many passwords are being checked")
 	// ErrApp: the application said yes, but not who it is (backend app).
 	ErrApp = errors.New("login: the application's answer is not understood")
+	// errAccounts: the database answered, but not with an account (backend database).
+	errAccounts = errors.New("login: the account cannot be looked up")
 	// errHalfway: the application said yes, and then the gateway could not (backend app).
 	errHalfway = errors.New("login: the application said yes, but the session could not be made")
+)
+
+// refusal is ErrBadCredentials with its reason, which is for operators alone.
+type refusal struct{ reason string }
+
+// Error is the reason.
+func (r refusal) Error() string { return "login: " + r.reason }
+
+// Is makes it ErrBadCredentials: whatever the reason, people get one answer.
+func (r refusal) Is(target error) bool { return target == ErrBadCredentials }
+
+// The reasons of a refusal, as they stand in the audit line.
+const (
+	reasonBadCredentials = "bad_credentials" // unknown account or wrong password
+	reasonLimited        = "account"         // over the limit of the account, by another of its names
+	reasonDisabled       = "disabled"
+	reasonLocked         = "locked"
+	reasonUnverified     = "unverified"
+	reasonNoPassword     = "no_password"
+	reasonUnreadable     = "unreadable"
+	reasonAmbiguous      = "ambiguous"
 )
 
 // LimitError is an attempt over a rate limit.
@@ -67,10 +91,12 @@ const failedMessage = "Logging in did not work. Check the email and the password
 func judge(err error) outcome {
 	var limit *LimitError
 	var request *RequestError
+	why := refusal{reasonBadCredentials}
+	errors.As(err, &why)
 	switch {
 	case errors.Is(err, ErrBadCredentials):
 		return outcome{status: http.StatusUnauthorized, code: "bad_credentials", message: failedMessage,
-			metric: "bad_credentials", reason: "bad_credentials"}
+			metric: "bad_credentials", reason: why.reason}
 	case errors.Is(err, session.ErrSuperseded):
 		return outcome{status: http.StatusUnauthorized, code: "bad_credentials", message: failedMessage,
 			metric: "superseded", reason: "superseded"}
@@ -91,7 +117,7 @@ func judge(err error) outcome {
 	case errors.Is(err, session.ErrLimit):
 		return outcome{status: http.StatusConflict, code: "too_many_sessions", metric: "too_many_sessions", reason: "too_many_sessions",
 			message: "You are logged in in too many places. Log out in one of them, then try again."}
-	case errors.Is(err, session.ErrUnavailable):
+	case errors.Is(err, session.ErrUnavailable), errors.Is(err, database.ErrUnavailable), errors.Is(err, errAccounts):
 		return outcome{status: http.StatusServiceUnavailable, code: "unavailable", retryAfter: retryUnavailable,
 			message: "Logging in is not possible at the moment. Try again in a few seconds.",
 			metric:  "unavailable", reason: "unavailable"}

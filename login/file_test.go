@@ -400,7 +400,8 @@ func TestNewHandlerRefuses(t *testing.T) {
 		deps login.Deps
 		says string
 	}{
-		{"unknown backend", config.Login{Backend: "ldap"}, login.Deps{}, "write file or app"},
+		{"unknown backend", config.Login{Backend: "ldap"}, login.Deps{}, "write file, app or database"},
+		{"no database", config.Login{Backend: "database"}, login.Deps{}, "database.url"},
 		{"user file is a folder", config.Login{Backend: "file", File: config.LoginFile{Path: dir}}, login.Deps{}, "no regular file"},
 		{"bad origin", config.Login{Backend: "file"}, login.Deps{TrustedOrigins: []string{"https://a.example", "b.example"}}, "trusted_origins[1]"},
 		{"origin with path", config.Login{Backend: "file"}, login.Deps{TrustedOrigins: []string{"https://a.example/"}}, "trusted_origins[0]"},

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"gatehouse/config"
+	"gatehouse/database"
 	"gatehouse/pages"
 	"gatehouse/ratelimit"
 	"gatehouse/session"
@@ -22,6 +23,7 @@ import (
 // Sessions is what login needs of *session.Manager.
 type Sessions interface {
 	Find(ctx context.Context, token string) (session.Session, error)
+	FindApp(ctx context.Context, app session.AppToken) (session.Session, error)
 	Begin(ctx context.Context) (session.Epoch, error)
 	Create(ctx context.Context, l session.Login) (string, *session.Record, error)
 	// Revoke ends the session under key. userID is "" when the store could not be asked whose it is.
@@ -54,10 +56,14 @@ type Limits interface {
 type Deps struct {
 	Sessions Sessions
 	Cookies  session.Cookies
-	Pages    *pages.Pages
+	// AppCookie is nil unless sessions move from the application's table.
+	AppCookie *session.AppCookie
+	Pages     *pages.Pages
 	// App and Vault are only for backend app.
 	App   Application
 	Vault *Vault
+	// Database is only for backend database; *database.DB is one.
+	Database database.Querier
 	// Limits make the limits hold over all replicas together; nil: each replica counts for itself.
 	Limits Limits
 	Log    zerolog.Logger
@@ -109,7 +115,7 @@ func NewHandler(cfg config.Login, deps Deps) (*Handler, error) {
 	return h, nil
 }
 
-// Login answers every request at the login path (backend file) or a POST there or at a completion path (backend app).
+// Login answers every request at the login path (backends file and database) or a POST there or at a completion path (backend app).
 func (h *Handler) Login(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store") // S13
 	h.backend.serveLogin(w, r)

@@ -41,6 +41,12 @@ func (h *Handler) allowAccount(account string) error {
 	return h.take("account", h.accounts, h.cfg.Limits.PerAccount, fold(account))
 }
 
+// allowUser takes one attempt from a limit of the same size under a key of the backend's own. Nobody can
+// type such a key: folding removes the space before it. Error: *LimitError.
+func (h *Handler) allowUser(key string) error {
+	return h.take("account", h.accounts, h.cfg.Limits.PerAccount, " "+key)
+}
+
 // take takes one event from this replica's bucket, then from the one that all replicas share (L03). This
 // replica's comes first and costs Redis nothing: a flood stops here. While Redis is away it stands
 // alone, and nobody can log in anyway.

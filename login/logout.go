@@ -42,10 +42,7 @@ func (h *Handler) whoIs(w http.ResponseWriter, r *http.Request) string {
 	if n > 1 {
 		http.SetCookie(w, h.deps.Cookies.Clear()) // S01
 	}
-	if _, ok := session.ParseToken(token); !ok {
-		return ""
-	}
-	s, err := h.deps.Sessions.Find(r.Context(), token)
+	s, err := h.find(r, token)
 	switch {
 	case errors.Is(err, session.ErrNotFound):
 		return ""
@@ -57,6 +54,18 @@ func (h *Handler) whoIs(w http.ResponseWriter, r *http.Request) string {
 		return s.User.Email
 	}
 	return s.User.ID
+}
+
+// find looks for the session of the gateway's cookie, and without one for that of the application's.
+func (h *Handler) find(r *http.Request, token string) (s session.Session, err error) {
+	err = session.ErrNotFound
+	if _, ok := session.ParseToken(token); ok {
+		s, err = h.deps.Sessions.Find(r.Context(), token)
+	}
+	if app, ok := h.deps.AppCookie.Read(r.Header); ok && errors.Is(err, session.ErrNotFound) {
+		return h.deps.Sessions.FindApp(r.Context(), app)
+	}
+	return s, err
 }
 
 func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +81,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	token, _ := h.deps.Cookies.Read(r.Header) // "" when there are two: whose they are is unknown (S01)
 	// Who presses the button and closes the window is logged out too.
 	ctx := context.WithoutCancel(r.Context())
-	rec, err := h.end(ctx, r, token)
+	rec, err := h.endBoth(ctx, r, token)
 	var limit *LimitError
 	if errors.As(err, &limit) {
 		facts := telemetry.RequestFrom(r.Context())
@@ -108,7 +117,16 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) forget(w http.ResponseWriter) {
 	http.SetCookie(w, h.deps.Cookies.Set("", time.Second))
 	http.SetCookie(w, h.deps.Cookies.Clear())
+	h.forgetApp(w)
 	w.Header().Set("Clear-Site-Data", `"cache"`)
+}
+
+// forgetApp makes the browser forget the application's own session cookie, whose session has ended with
+// the other. Where the application goes on getting its cookie, that is its own business.
+func (h *Handler) forgetApp(w http.ResponseWriter) {
+	if !h.deps.AppCookie.Forward() {
+		http.SetCookie(w, h.deps.AppCookie.Clear())
+	}
 }
 
 // logoutNext reads where the form wants to go on to. A body of another type is the application's own
@@ -120,6 +138,44 @@ func logoutNext(w http.ResponseWriter, r *http.Request) (string, error) {
 	}
 	form, err := parseFields(body, fieldNext)
 	return form.Get(fieldNext), err
+}
+
+// endBoth ends the session of the gateway's cookie and, while sessions move, that of the application's: they may
+// be two, and who logs out is logged out of both.
+func (h *Handler) endBoth(ctx context.Context, r *http.Request, token string) (*session.Record, error) {
+	rec, err := h.end(ctx, r, token)
+	app, ok := h.deps.AppCookie.Read(r.Header)
+	if !ok {
+		return rec, err
+	}
+	var limit *LimitError
+	if errors.As(err, &limit) {
+		return nil, err
+	}
+	appRec, appErr := h.endApp(ctx, r, app)
+	if rec == nil {
+		rec = appRec
+	}
+	return rec, errors.Join(err, appErr)
+}
+
+// endApp revokes the session of the application's cookie. Errors as those of end.
+func (h *Handler) endApp(ctx context.Context, r *http.Request, app session.AppToken) (*session.Record, error) {
+	s, err := h.deps.Sessions.FindApp(ctx, app)
+	switch {
+	case errors.Is(err, session.ErrUnavailable):
+		if err := h.allowAddress(r); err != nil {
+			return nil, err
+		}
+		err = h.deps.Sessions.Revoke(ctx, app.Key(), "")
+		h.auditLogout(r, app.Key(), "", err)
+		return nil, err
+	case err != nil:
+		return nil, nil
+	}
+	err = h.deps.Sessions.Revoke(ctx, s.Key(), s.User.ID)
+	h.auditLogout(r, s.Key(), s.User.ID, err)
+	return s.Record, err
 }
 
 // end revokes the session of a token. Errors: session.ErrUnconfirmed, in which case this replica

@@ -69,7 +69,7 @@ func (g *Gateway) authenticate(w http.ResponseWriter, r *http.Request) error {
 	s := stateOf(r)
 	token, n := g.Cookies.Read(r.Header)
 	if n == 0 {
-		return session.ErrNotFound
+		return g.authenticateApp(w, r)
 	}
 	resp, _ := w.(*response)
 	if n > 1 {
@@ -80,12 +80,37 @@ func (g *Gateway) authenticate(w http.ResponseWriter, r *http.Request) error {
 		return session.ErrNotFound
 	}
 	found, err := g.Sessions.Find(r.Context(), token)
+	if errors.Is(err, session.ErrNotFound) {
+		return g.authenticateApp(w, r)
+	}
 	if err != nil {
 		return err
 	}
 	s.use(found, token)
 	if found.Renew {
 		resp.cookie = g.Cookies.Set(token, found.ExpiresAt.Sub(g.Clock()))
+	}
+	return nil
+}
+
+// authenticateApp is authenticate for who logged in before the gateway came and has the application's
+// cookie (design: Migration). Its session's new token, once there is one, goes with the answer.
+func (g *Gateway) authenticateApp(w http.ResponseWriter, r *http.Request) error {
+	app, ok := g.AppCookie.Read(r.Header)
+	if !ok {
+		return session.ErrNotFound
+	}
+	found, err := g.Sessions.FindApp(r.Context(), app)
+	if err != nil {
+		return err
+	}
+	stateOf(r).use(found, found.Token)
+	resp, _ := w.(*response)
+	switch lasts := found.ExpiresAt.Sub(g.Clock()); {
+	case found.Token != "":
+		resp.cookie = g.Cookies.Set(found.Token, lasts)
+	case found.Renew:
+		resp.cookie = g.AppCookie.Set(app, lasts)
 	}
 	return nil
 }

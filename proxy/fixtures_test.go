@@ -39,6 +39,11 @@ func (f *fakeSessions) Find(_ context.Context, token string) (session.Session, e
 	return session.Session{}, session.ErrNotFound
 }
 
+// FindApp: without a migration there are none.
+func (f *fakeSessions) FindApp(context.Context, session.AppToken) (session.Session, error) {
+	return session.Session{}, session.ErrNotFound
+}
+
 func (f *fakeSessions) Check(_ context.Context, key session.Key) (session.Session, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -28,12 +28,14 @@ type Forwarder struct {
 	upstreams map[string]*upstream
 	rules     *Rules
 	scrubber  *Scrubber
-	cookies   session.Cookies
-	vault     Vault
-	streams   *Streams
-	pages     *pages.Pages
-	log       zerolog.Logger
-	clock     func() time.Time
+	// cookies are the names of those that are no business of the application: ours, and the application's own
+	// session cookie once its sessions are (S02).
+	cookies []string
+	vault   Vault
+	streams *Streams
+	pages   *pages.Pages
+	log     zerolog.Logger
+	clock   func() time.Time
 	// hop is this process's name in hopHeader: random, so that no client knows it beforehand.
 	hop string
 }
@@ -44,11 +46,32 @@ type ForwarderDeps struct {
 	// tells the gateway alone who has logged in (I09).
 	Strip   []string
 	Cookies session.Cookies
-	Vault   Vault
-	Streams *Streams
-	Pages   *pages.Pages
-	Log     zerolog.Logger
-	Clock   func() time.Time
+	// AppCookie is nil unless sessions move from the application's table.
+	AppCookie *session.AppCookie
+	Vault     Vault
+	Streams   *Streams
+	Pages     *pages.Pages
+	Log       zerolog.Logger
+	Clock     func() time.Time
+}
+
+func ownCookies(ours session.Cookies, app *session.AppCookie) []string {
+	if app.Forward() {
+		return []string{ours.Name()}
+	}
+	return []string{ours.Name(), app.Name()}
+}
+
+func (f *Forwarder) cutCookies(h http.Header) {
+	for _, name := range f.cookies {
+		CutCookie(h, name)
+	}
+}
+
+func (f *Forwarder) dropSetCookies(h http.Header) {
+	for _, name := range f.cookies {
+		DropSetCookie(h, name)
+	}
 }
 
 // NewForwarder makes a Forwarder for the configured upstreams. It fails when a file of
@@ -62,7 +85,7 @@ func NewForwarder(cfg *config.Config, deps ForwarderDeps) (*Forwarder, error) {
 		upstreams: make(map[string]*upstream),
 		rules:     rules,
 		scrubber:  NewScrubber(cfg.Headers, cfg.Requests, deps.Strip...),
-		cookies:   deps.Cookies,
+		cookies:   ownCookies(deps.Cookies, deps.AppCookie),
 		vault:     deps.Vault,
 		streams:   deps.Streams,
 		pages:     deps.Pages,
@@ -153,7 +176,7 @@ func (f *Forwarder) dress(out *http.Request, s *state) {
 
 // setCookie cuts the gateway's cookie out (S02) and lets the vault replay the application's.
 func (f *Forwarder) setCookie(h http.Header, s *state) {
-	CutCookie(h, f.cookies.Name())
+	f.cutCookies(h)
 	if f.vault == nil || !s.signedIn() {
 		return
 	}
@@ -213,7 +236,7 @@ func (f *Forwarder) receive(resp *http.Response) error {
 
 // clean removes from an answer what only the gateway may say.
 func (f *Forwarder) clean(resp *http.Response) {
-	DropSetCookie(resp.Header, f.cookies.Name())
+	f.dropSetCookies(resp.Header)
 	f.scrubber.StripResponse(resp.Header)
 	f.scrubber.StripResponse(resp.Trailer)
 	delete(resp.Trailer, "Set-Cookie")
@@ -250,7 +273,7 @@ func (f *Forwarder) Send(ctx context.Context, in *http.Request, method, target s
 	delete(out.Header, "Expect")
 	delete(out.Header, "Content-Length")
 	f.dress(out, s)
-	CutCookie(out.Header, f.cookies.Name())
+	f.cutCookies(out.Header)
 	for name, values := range set {
 		if values == nil {
 			delete(out.Header, name)
@@ -263,7 +286,7 @@ func (f *Forwarder) Send(ctx context.Context, in *http.Request, method, target s
 	}
 	resp, err := roundTripper{f}.send(out, s, up)
 	if err == nil {
-		DropSetCookie(resp.Header, f.cookies.Name()) // S02, whatever becomes of the answer
+		f.dropSetCookies(resp.Header) // S02, whatever becomes of the answer
 	}
 	return resp, err
 }

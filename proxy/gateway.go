@@ -22,6 +22,7 @@ import (
 // Sessions is what the proxy asks of [session.Manager].
 type Sessions interface {
 	Find(ctx context.Context, token string) (session.Session, error)
+	FindApp(ctx context.Context, app session.AppToken) (session.Session, error)
 	Check(ctx context.Context, key session.Key) (session.Session, error)
 	Ready(ctx context.Context) error
 }
@@ -45,13 +46,15 @@ type Vault interface {
 type Deps struct {
 	Sessions Sessions
 	Cookies  session.Cookies
-	Login    LoginHandler
-	Forward  *Forwarder
-	Streams  *Streams
-	Pages    *pages.Pages
-	Log      zerolog.Logger
-	Metrics  *telemetry.Metrics
-	Clock    func() time.Time
+	// AppCookie is nil unless sessions move from the application's table.
+	AppCookie *session.AppCookie
+	Login     LoginHandler
+	Forward   *Forwarder
+	Streams   *Streams
+	Pages     *pages.Pages
+	Log       zerolog.Logger
+	Metrics   *telemetry.Metrics
+	Clock     func() time.Time
 }
 
 // Gateway is the handler of the public listener.

@@ -13,7 +13,7 @@ import (
 // Login is what a login backend has found out, and the request it was.
 type Login struct {
 	User User
-	// Backend that vouched for the user: file or app.
+	// Backend that vouched for the user: file, app or database.
 	Backend   string
 	IP        string
 	UserAgent string
@@ -22,6 +22,8 @@ type Login struct {
 	// Previous is the token the browser sent with the login, if any. Its session ends: it is never
 	// taken over, so a token somebody planted before the login is worth nothing after it (S03).
 	Previous string
+	// PreviousApp is the same for the application's cookie, while sessions move.
+	PreviousApp AppToken
 	// Began is the epoch of [Manager.Begin].
 	Began Epoch
 }
@@ -34,10 +36,10 @@ func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Recor
 	if !validUserID(l.User.ID) {
 		return "", nil, ErrInvalidUser
 	}
-	token = NewToken(l.User.ID)
+	token = m.newToken(l)
 	key, _ := ParseToken(token)
 	now := m.clock().UTC().Truncate(time.Millisecond)
-	if rec, err = m.newRecord(l, token, key.ID, now); err != nil {
+	if rec, err = m.newRecord(l, token, key, now); err != nil {
 		return "", nil, err
 	}
 	opts := CreateOptions{
@@ -61,6 +63,7 @@ func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Recor
 		return "", nil, err
 	}
 	m.ended(ctx, rec, ended, opts.Replaces)
+	m.endPreviousApp(ctx, l.PreviousApp)
 	if previousUser != "" && opts.Replaces.IsZero() {
 		// Unconfirmed is no reason to refuse the login: it is refused here and retried.
 		_ = m.revoke(ctx, previous, previousUser, endReplaced)
@@ -69,15 +72,23 @@ func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Recor
 	return token, rec, nil
 }
 
-func (m *Manager) newRecord(l Login, token string, id ID, now time.Time) (*Record, error) {
-	sealed, err := seal(token, id, l.Secrets)
+// newToken says by its form where the session goes.
+func (m *Manager) newToken(l Login) string {
+	if store, ok := m.store.(*MigratingStore); ok && store.place(l.User.ID, l.Began) {
+		return NewDatabaseToken(l.User.ID)
+	}
+	return NewToken(l.User.ID)
+}
+
+func (m *Manager) newRecord(l Login, token string, key Key, now time.Time) (*Record, error) {
+	sealed, err := seal(token, key.ID, l.Secrets)
 	if err != nil {
 		return nil, err
 	}
 	u := l.User
 	u.Email, u.Name, u.Role = valid(u.Email), valid(u.Name), valid(u.Role)
 	return &Record{
-		Version: SchemaVersion, ID: id, User: u, CreatedAt: now, LastAccessed: now,
+		Version: SchemaVersion, ID: key.ID, born: key.Database, User: u, CreatedAt: now, LastAccessed: now,
 		ExpiresAt: now.Add(m.policy.absolute).Truncate(time.Millisecond),
 		Backend:   l.Backend, IP: valid(l.IP), UserAgent: cutUserAgent(l.UserAgent), Sealed: sealed,
 	}, nil
@@ -85,6 +96,16 @@ func (m *Manager) newRecord(l Login, token string, id ID, now time.Time) (*Recor
 
 // valid replaces what JSON cannot hold, so that the record made is the record read.
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// endPreviousApp ends the session of the application's that the browser came with.
+func (m *Manager) endPreviousApp(ctx context.Context, app AppToken) {
+	if app.IsZero() {
+		return
+	}
+	key := app.Key()
+	_ = m.revoke(ctx, key, "", endReplaced) // unconfirmed: refused here and retried
+	m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, Session: key.ID.Short(), Reason: endReplaced})
+}
 
 // previous gives the session the browser came with and whose it is; no user when there is none.
 func (m *Manager) previous(ctx context.Context, l Login) (Key, string, error) {

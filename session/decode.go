@@ -81,6 +81,7 @@ func parseRecord(raw string) (*Record, error) {
 	f.take("backend", &r.Backend, false)
 	f.take("database", &r.Database, false)
 	f.take("born", &r.born, false)
+	f.take("alias", &r.Alias, false)
 	f.take("ip", &r.IP, false)
 	f.take("userAgent", &r.UserAgent, false)
 	f.take("sealed", &r.Sealed, false)

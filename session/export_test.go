@@ -1,6 +1,8 @@
 package session
 
 import (
+	"context"
+
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
 )
@@ -21,6 +23,7 @@ func Sources() map[string]string {
 	return map[string]string{
 		"create": sourceCreate, "replace": sourceReplace, "revoke": sourceRevoke, "revokeUser": sourceRevokeUser,
 		"list": sourceList, "advance": sourceAdvance, "raise": sourceRaise,
+		"rotate": sourceRotate, "alias": sourceAlias,
 	}
 }
 
@@ -30,6 +33,7 @@ func (s *RedisStore) UseScripts(change func(string) string) {
 	s.scripts = scripts{
 		create: lua(sourceCreate), replace: lua(sourceReplace), revoke: lua(sourceRevoke), revokeUser: lua(sourceRevokeUser),
 		list: lua(sourceList), advance: lua(sourceAdvance), raise: lua(sourceRaise),
+		take: lua(sourceTake), rotate: lua(sourceRotate), alias: lua(sourceAlias),
 	}
 }
 
@@ -38,3 +42,51 @@ func LimitKeyForTest(name string) string { return keyspace{}.limit(name) }
 
 // EpochAt is a point in Redis's order of logins.
 func EpochAt(n int64) Epoch { return Epoch{redis: n, hasRedis: true} }
+
+// Crash has hook called at the steps of an import: "locked", "brought" (the record is in Redis, nothing is
+// committed) and "committed" (and nobody has heard). An error of it ends the import there.
+func (m *MigratingStore) Crash(hook func(step string) error) { m.table = &crashing{m.table, hook} }
+
+type crashing struct {
+	table
+	hook func(string) error
+}
+
+func (c *crashing) Move(ctx context.Context, key Key, f func(*Record, bool) error) error {
+	err := c.table.Move(ctx, key, func(rec *Record, moved bool) error {
+		if err := c.hook("locked"); err != nil {
+			return err
+		}
+		if err := f(rec, moved); err != nil {
+			return err
+		}
+		return c.hook("brought")
+	})
+	if err == nil {
+		err = c.hook("committed")
+	}
+	return err
+}
+
+// ClaimHalf names a token for a session that was backfilled, and goes no further.
+func (m *MigratingStore) ClaimHalf(ctx context.Context, app AppToken) (string, error) {
+	a, err := m.redis.alias(ctx, app.row, true)
+	if err != nil {
+		return "", err
+	}
+	key, _ := a.key()
+	found, err := m.redis.Find(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	next, token, err := newAlias(found.Record.User.ID, app.token)
+	if err != nil {
+		return "", err
+	}
+	next.From = a.ID
+	_, err = m.redis.setAlias(ctx, app.row, a, next, m.aliasTTL(found.Record))
+	return token, err
+}
+
+// AliasKeyForTest is the key of a row's alias, without prefix.
+func AliasKeyForTest(row string) string { return keyspace{}.alias(row) }

@@ -35,6 +35,16 @@ func (k keyspace) limit(name string) string {
 	return k.prefix + "login_limit:{" + encoding.EncodeToString(sum[:16]) + "}"
 }
 
+// alias leads from a session of the application, by the id column of its row, to the one it has become.
+// The name is hashed: the column may hold the application's token.
+func (k keyspace) alias(row string) string {
+	sum := sha256.Sum256([]byte("gatehouse application session\x00" + row))
+	return k.prefix + "app_session:{" + encoding.EncodeToString(sum[:]) + "}"
+}
+
+// migration is the shared state of the migration.
+func (k keyspace) migration() string { return k.prefix + "migration" }
+
 // sessionID gives the ID out of a session's key, without making garbage: it is called for every
 // key Redis says has changed.
 func (k keyspace) sessionID(name string) (ID, bool) {

@@ -40,6 +40,9 @@ type Session struct {
 	// Renew: this use of the session prolongs it, and this request's response should send the
 	// cookie again, so that the browser keeps it as long.
 	Renew bool
+	// Token is the gateway's token of a session that was found by the application's: the browser gets it
+	// with this request's response. "" when it has it already, or the session is not in Redis yet.
+	Token string
 }
 
 // NewManager takes the sections of the config that concern it. Close ends what it starts.
@@ -74,6 +77,29 @@ func (m *Manager) Find(ctx context.Context, token string) (Session, error) {
 	return s, err
 }
 
+// FindApp is Find for a session the application made, while sessions move to Redis. Its cookie
+// stays with the browser until Session.Token has replaced it. Without a migration there is none.
+func (m *Manager) FindApp(ctx context.Context, app AppToken) (Session, error) {
+	store, ok := m.store.(*MigratingStore)
+	if !ok || app.IsZero() {
+		return Session{}, ErrNotFound
+	}
+	found, token, err := store.FindApp(ctx, app)
+	now := m.clock() // after the store's: a row that does not tell when it was used is due just now
+	var id ID
+	if found.Record != nil {
+		id = found.Record.ID
+	}
+	s, err := m.judge(found, err, id, now)
+	if err != nil {
+		return Session{}, err
+	}
+	if s.Source != FromKnown {
+		s.Renew, s.Token = m.renewals.request(s.Record, now), token
+	}
+	return s, nil
+}
+
 // Check is Find by key, for streams that stay open: is the session still alive? It does not count
 // as use. It costs a look into memory, so it can be asked often.
 func (m *Manager) Check(ctx context.Context, key Key) (Session, error) {
@@ -86,9 +112,14 @@ func (m *Manager) look(ctx context.Context, key Key, now time.Time) (Session, er
 		return Session{}, ErrNotFound
 	}
 	found, err := m.store.Find(ctx, key)
+	return m.judge(found, err, key.ID, now)
+}
+
+// judge applies the policy to what the store has found, or not.
+func (m *Manager) judge(found Found, err error, id ID, now time.Time) (Session, error) {
 	if err != nil {
 		if !errors.Is(err, ErrUnavailable) {
-			return Session{}, m.absent(key, err)
+			return Session{}, m.absent(id, err)
 		}
 		if !m.mayServe(found, now) {
 			m.metrics.SessionFind("unavailable")
@@ -96,7 +127,7 @@ func (m *Manager) look(ctx context.Context, key Key, now time.Time) (Session, er
 		}
 		found.Source = FromKnown
 	}
-	if m.policy.expired(found.Record, now) || m.endings.user(found.Record) {
+	if m.policy.expired(found.Record, now) || m.endings.session(id, now) || m.endings.user(found.Record) {
 		m.metrics.SessionFind("none")
 		return Session{}, ErrNotFound
 	}
@@ -106,13 +137,13 @@ func (m *Manager) look(ctx context.Context, key Key, now time.Time) (Session, er
 
 // absent turns what is no session into ErrNotFound. A record that cannot be read is logged without
 // its content.
-func (m *Manager) absent(key Key, err error) error {
+func (m *Manager) absent(id ID, err error) error {
 	if !errors.Is(err, ErrCorrupt) {
 		m.metrics.SessionFind("none")
 		return ErrNotFound
 	}
 	m.metrics.SessionFind("corrupt")
-	m.log.Error().Str("session", key.ID.Short()).Err(err).Msg("a session's record cannot be read and counts as no session")
+	m.log.Error().Str("session", id.Short()).Err(err).Msg("a session's record cannot be read and counts as no session")
 	return ErrNotFound
 }
 

@@ -51,6 +51,9 @@ type Record struct {
 	// Database says, of a record in Redis, what it has to do with the application's table (migration.go):
 	// "" nothing, DatabaseCopy, or DatabaseMoved.
 	Database string
+	// Alias is the row a session came over from when its old token is too weak to be good for longer than
+	// it takes the browser to have the new one; hashed (keyspace.alias).
+	Alias string
 	// Unknown are fields of other versions. They survive a rewrite.
 	Unknown map[string]json.RawMessage
 
@@ -104,6 +107,7 @@ type wireRecord struct {
 	Backend       string          `json:"backend,omitempty"`
 	Database      string          `json:"database,omitempty"`
 	Born          bool            `json:"born,omitempty"`
+	Alias         string          `json:"alias,omitempty"`
 	IP            string          `json:"ip,omitempty"`
 	UserAgent     string          `json:"userAgent,omitempty"`
 	Sealed        []byte          `json:"sealed,omitempty"`
@@ -120,7 +124,7 @@ func encodeRecord(r *Record) (string, error) {
 		Version: max(r.Version, SchemaVersion), ID: r.ID.String(), UserID: encodeUserID(r.User.ID),
 		Email: r.Email, Name: r.Name, EmailVerified: r.EmailVerified, Role: r.Role,
 		CreatedAt: formatTime(r.CreatedAt), LastAccessed: formatTime(r.LastAccessed), ExpiresAt: formatTime(r.ExpiresAt),
-		Backend: r.Backend, Database: r.Database, Born: r.born, IP: r.IP, UserAgent: cutUserAgent(r.UserAgent),
+		Backend: r.Backend, Database: r.Database, Born: r.born, Alias: r.Alias, IP: r.IP, UserAgent: cutUserAgent(r.UserAgent),
 	}
 	text, err := json.Marshal(w)
 	if err != nil {

@@ -186,9 +186,31 @@ redis.call('SET', KEYS[1], string.format('%d', full), 'PX', string.format('%d', 
 return {'ok'}
 `
 
+// KEYS: session, session under its new ID, index. ARGV: record as read, next record, ttl, ID, new ID.
+//
+// The new one is written before the old one goes: at maxmemory Redis refuses the SET, before anything has changed.
+const sourceRotate = luaIndex + `
+local held = redis.call('GET', KEYS[1])
+if not held then return {'gone'} end
+if held ~= ARGV[1] then return {'conflict', held} end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[3], ARGV[4])
+file(KEYS[3], ARGV[5], tonumber(ARGV[3]))
+return {'ok'}
+`
+
+// KEYS: an alias. ARGV: what it holds, "" for nothing; what it shall hold; ttl.
+const sourceAlias = `
+local held = redis.call('GET', KEYS[1])
+if (held or '') ~= ARGV[1] then return {'conflict', held or ''} end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return {'ok'}
+`
+
 // scripts are sent by their hash, and in full when the server does not know it.
 type scripts struct {
-	create, replace, revoke, revokeUser, list, advance, raise, take *rueidis.Lua
+	create, replace, revoke, revokeUser, list, advance, raise, take, rotate, alias *rueidis.Lua
 }
 
 func newScripts() scripts {
@@ -197,5 +219,6 @@ func newScripts() scripts {
 		revoke: rueidis.NewLuaScript(sourceRevoke), revokeUser: rueidis.NewLuaScript(sourceRevokeUser),
 		list: rueidis.NewLuaScript(sourceList), advance: rueidis.NewLuaScript(sourceAdvance),
 		raise: rueidis.NewLuaScript(sourceRaise), take: rueidis.NewLuaScript(sourceTake),
+		rotate: rueidis.NewLuaScript(sourceRotate), alias: rueidis.NewLuaScript(sourceAlias),
 	}
 }

@@ -104,6 +104,8 @@ const (
 	EventEviction    Event = "eviction"
 	EventOutageBegin Event = "outage_begin"
 	EventOutageEnd   Event = "outage_end"
+	EventImport      Event = "import"    // a session has come over from the database to Redis
+	EventMigration   Event = "migration" // the state of the migration has changed
 )
 
 // Audit is one line about something that matters to security. Empty fields are left out.

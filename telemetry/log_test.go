@@ -197,6 +197,7 @@ func TestAuditLine(t *testing.T) {
 		telemetry.EventLogin: "login", telemetry.EventLoginFailed: "login_failed", telemetry.EventLogout: "logout",
 		telemetry.EventRevoke: "revoke", telemetry.EventLimit: "limit", telemetry.EventEviction: "eviction",
 		telemetry.EventOutageBegin: "outage_begin", telemetry.EventOutageEnd: "outage_end",
+		telemetry.EventImport: "import", telemetry.EventMigration: "migration",
 	}
 	for event, name := range names {
 		level := "info"

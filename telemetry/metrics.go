@@ -29,6 +29,10 @@ type Metrics struct {
 	outage    prometheus.Gauge
 	pending   prometheus.Gauge
 	cache     prometheus.Gauge
+	database  prometheus.Gauge
+	migration *prometheus.CounterVec
+	state     *prometheus.GaugeVec
+	percent   prometheus.Gauge
 
 	away atomic.Bool
 }
@@ -49,7 +53,7 @@ func NewMetrics() *Metrics {
 			Help:    "Time from a request's header to the end of its answer, by rule. Upgraded connections are not in it.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"rule"}),
-		finds:    counter("session_finds_total", "Sessions looked up, by where the answer came from: cache, redis, known (Redis is away), none, corrupt, unavailable.", "source"),
+		finds:    counter("session_finds_total", "Sessions looked up, by where the answer came from: cache, redis, database, known (its store is away), none, corrupt, unavailable.", "source"),
 		ended:    counter("sessions_ended_total", "Sessions ended by this replica, by reason: logout, replaced, evicted, revoked.", "reason"),
 		renewals: counter("session_renewals_total", "Sessions renewed, by outcome: ok, gone, conflict, unavailable, dropped.", "outcome"),
 		logins:   counter("logins_total", "Logins, by backend and outcome: success, bad_credentials, bad_request, limited, busy, cross_site, too_many_sessions, superseded, unavailable, app_failed.", "backend", "outcome"),
@@ -62,7 +66,13 @@ func NewMetrics() *Metrics {
 		pending: gauge("revocations_pending", "Revocations that Redis has not confirmed yet."),
 		cache:   gauge("session_cache_enabled", "1 when Redis tells of changes (client tracking) and sessions are cached in memory, 0 when every request asks Redis."),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.finds, m.ended, m.renewals, m.logins, m.limited,
+	m.database = gauge("database_outage", "1 while the application's database is away, else 0.")
+	m.migration = counter("migration_events_total", "What happened while sessions move from the database to Redis, by event: database_hits, imports, import_errors, copies, copy_errors, compared, mismatches, without_copy, errors.", "event")
+	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatehouse_migration_state", Help: "1 for the state of the migration this replica is in: legacy, shadow, canary, primary, drain, done.",
+	}, []string{"state"})
+	m.percent = gauge("migration_canary_percent", "The share of the users whose sessions are in Redis in state canary.")
+	m.registry.MustRegister(m.database, m.migration, m.state, m.percent, m.requests, m.durations, m.finds, m.ended, m.renewals, m.logins, m.limited,
 		m.streams, m.outages, m.outage, m.pending, m.cache,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -86,6 +96,34 @@ func (m *Metrics) Request(rule string, status int, d time.Duration) {
 	if d >= 0 {
 		m.durations.WithLabelValues(rule).Observe(d.Seconds())
 	}
+}
+
+// DatabaseOutage says whether the application's database is away.
+func (m *Metrics) DatabaseOutage(away bool) {
+	if m == nil {
+		return
+	}
+	m.database.Set(0)
+	if away {
+		m.database.Set(1)
+	}
+}
+
+// Migration counts one event of the migration.
+func (m *Metrics) Migration(event string) {
+	if m != nil {
+		m.migration.WithLabelValues(event).Inc()
+	}
+}
+
+// MigrationState tells the state this replica is in.
+func (m *Metrics) MigrationState(state string, percent int) {
+	if m == nil {
+		return
+	}
+	m.state.Reset()
+	m.state.WithLabelValues(state).Set(1)
+	m.percent.Set(float64(percent))
 }
 
 // SessionFind counts one look-up of a session.

@@ -90,6 +90,12 @@ func TestEachMetricCounts(t *testing.T) {
 			}
 		}, []string{`redis_outage 0`, `redis_outages_total 2`}},
 		{"no outage", func(m *telemetry.Metrics) { m.Outage(false) }, []string{`redis_outage 0`, `redis_outages_total 0`}},
+		{"database away", func(m *telemetry.Metrics) { m.DatabaseOutage(true) }, []string{`database_outage 1`}},
+		{"database back", func(m *telemetry.Metrics) { m.DatabaseOutage(true); m.DatabaseOutage(false) }, []string{`database_outage 0`}},
+		{"migration events", func(m *telemetry.Metrics) { m.Migration("imports"); m.Migration("imports") },
+			[]string{`migration_events_total{event="imports"} 2`}},
+		{"migration state", func(m *telemetry.Metrics) { m.MigrationState("shadow", 0); m.MigrationState("canary", 5) },
+			[]string{`migration_state{state="canary"} 1`, `migration_canary_percent 5`}},
 		{"revocations pending", func(m *telemetry.Metrics) { m.PendingRevocations(5); m.PendingRevocations(3) }, []string{`revocations_pending 3`}},
 		{"cache on", func(m *telemetry.Metrics) { m.SessionCache(true) }, []string{`session_cache_enabled 1`}},
 		{"cache off", func(m *telemetry.Metrics) { m.SessionCache(true); m.SessionCache(false) }, []string{`session_cache_enabled 0`}},

@@ -23,7 +23,7 @@ func testCreateFind(t *testing.T, f *fixture) {
 		t.Fatalf("ended %v, %v", ended, err)
 	}
 	for range 3 { // from the store, from memory
-		got := f.find(rec.Key())
+		got := f.find(f.key(rec))
 		if got.User != rec.User || got.Backend != "file" || got.IP != rec.IP || !slices.Equal(got.Sealed, rec.Sealed) {
 			t.Errorf("got %+v, want %+v", got, rec)
 		}
@@ -51,7 +51,7 @@ func testAbsent(t *testing.T, f *fixture) {
 	if _, err := f.add(other); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.store.Find(t.Context(), session.Key{Tag: rec.Key().Tag, ID: other.ID}); !isNotFound(err) {
+	if _, err := f.store.Find(t.Context(), session.Key{Tag: f.key(rec).Tag, ID: other.ID, Database: f.born}); !isNotFound(err) {
 		t.Errorf("a session under another user's tag: %v, want ErrNotFound", err)
 	}
 }
@@ -66,7 +66,7 @@ func testCreateTwice(t *testing.T, f *fixture) {
 	if _, err := f.add(changed); !errors.Is(err, session.ErrConflict) {
 		t.Errorf("another record under the ID: %v, want ErrConflict", err)
 	}
-	if got := f.find(rec.Key()); got.User.Role != "user" || len(f.listed("u")) != 1 {
+	if got := f.find(f.key(rec)); got.User.Role != "user" || len(f.listed("u")) != 1 {
 		t.Errorf("role %q, %d sessions", got.User.Role, len(f.listed("u")))
 	}
 }
@@ -108,7 +108,7 @@ func testEvict(t *testing.T, f *fixture) {
 	}
 	// And what was evicted is gone, not only unlisted.
 	for _, id := range made {
-		if _, err := f.store.Find(t.Context(), session.Key{Tag: session.TagOf("u"), ID: id}); !isNotFound(err) {
+		if _, err := f.store.Find(t.Context(), session.Key{Tag: session.TagOf("u"), ID: id, Database: f.born}); !isNotFound(err) {
 			t.Errorf("evicted session: %v, want ErrNotFound", err)
 		}
 	}
@@ -124,8 +124,8 @@ func testReject(t *testing.T, f *fixture) {
 		t.Fatalf("%v, want ErrLimit", err)
 	}
 	f.gone(rec)
-	f.find(first.Key())
-	if _, err := f.store.Revoke(t.Context(), first.Key(), "u"); err != nil {
+	f.find(f.key(first))
+	if _, err := f.store.Revoke(t.Context(), f.key(first), "u"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.add(rec, reject); err != nil {
@@ -142,7 +142,7 @@ func testReplaces(t *testing.T, f *fixture) {
 		t.Errorf("ended %v, want the replaced one", ended)
 	}
 	f.gone(old)
-	f.find(next.Key())
+	f.find(f.key(next))
 	// One that is gone already is no error, and not reported.
 	if _, ended := f.create("u", func(o *session.CreateOptions) { o.Replaces = old.ID }); len(ended) != 0 {
 		t.Errorf("ended %v, want none", ended)

@@ -13,8 +13,35 @@ import (
 // second only.
 type New func(t *testing.T) (store session.Store, advance func(time.Duration))
 
+// Option says what is different about a store.
+type Option func(*suite)
+
+type suite struct {
+	born    bool
+	without map[string]string
+}
+
+// InTable is for stores of the application's table: their keys say that the session was born there.
+func InTable() Option { return func(s *suite) { s.born = true } }
+
+// Without leaves a test out, by its name, because the store cannot do what it asks for; why is logged. The
+// tests that may be left out are those Capabilities names: all others are the contract's core.
+func Without(test, why string) Option { return func(s *suite) { s.without[test] = why } }
+
+// Capabilities are the tests a store may do without, and what is lost with each.
+func Capabilities() map[string]string {
+	return map[string]string{
+		nulTest: "such users cannot have sessions there: ErrInvalidUser",
+	}
+}
+
 // Run runs the contract over the stores that newStore makes.
-func Run(t *testing.T, newStore New) {
+func Run(t *testing.T, newStore New, opts ...Option) {
+	s := &suite{without: map[string]string{}}
+	for _, opt := range opts {
+		opt(s)
+	}
+	s.check(t)
 	tests := []struct {
 		name string
 		run  func(*testing.T, *fixture)
@@ -40,14 +67,32 @@ func Run(t *testing.T, newStore New) {
 		{"replace prolongs", testProlong},
 		{"a caller who has gone", testCancelled},
 		{"strange user IDs", testUserIDs},
+		{"users who are alike", testAlike},
+		{nulTest, testNUL},
 		{"closed", testClosed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			store, advance := newStore(t)
-			test.run(t, &fixture{t: t, store: store, advance: advance})
+			f := &fixture{t: t, store: store, advance: advance, born: s.born}
+			if why, ok := s.without[test.name]; ok {
+				t.Logf("not for this store: %s", why)
+				testRefused(t, f)
+				return
+			}
+			test.run(t, f)
 		})
+	}
+}
+
+// check refuses to leave out more than may be.
+func (s *suite) check(t *testing.T) {
+	t.Helper()
+	for test, why := range s.without {
+		if _, ok := Capabilities()[test]; !ok || why == "" {
+			t.Fatalf("%q cannot be left out, or no reason is given", test)
+		}
 	}
 }
 
@@ -76,6 +121,14 @@ type fixture struct {
 	t       *testing.T
 	store   session.Store
 	advance func(time.Duration)
+	born    bool // in the application's table
+}
+
+// key is where the store has a record that the test has made.
+func (f *fixture) key(rec *session.Record) session.Key {
+	key := rec.Key()
+	key.Database = f.born
+	return key
 }
 
 func options() session.CreateOptions {
@@ -128,7 +181,7 @@ func (f *fixture) find(key session.Key) *session.Record {
 // gone fails unless there is no such session.
 func (f *fixture) gone(rec *session.Record) {
 	f.t.Helper()
-	if found, err := f.store.Find(f.t.Context(), rec.Key()); err == nil || !isNotFound(err) {
+	if found, err := f.store.Find(f.t.Context(), f.key(rec)); err == nil || !isNotFound(err) {
 		f.t.Errorf("Find gives %v, %v; want ErrNotFound", found.Record, err)
 	}
 	for _, id := range f.listed(rec.User.ID) {

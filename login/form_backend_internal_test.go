@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"gatehouse/config"
+	"gatehouse/database"
 	"gatehouse/pages"
 	"gatehouse/session"
 	"gatehouse/telemetry"
@@ -25,7 +26,7 @@ type upSessions struct{ Sessions }
 
 func (upSessions) Begin(context.Context) (session.Epoch, error) { return session.Epoch{}, nil }
 
-func newHashing(t *testing.T, atOnce int) (*Handler, *fileBackend, *telemetry.Metrics) {
+func newHashing(t *testing.T, atOnce int) (*Handler, *formBackend, *telemetry.Metrics) {
 	t.Helper()
 	p, err := pages.New(config.Pages{})
 	if err != nil {
@@ -40,7 +41,7 @@ func newHashing(t *testing.T, atOnce int) (*Handler, *fileBackend, *telemetry.Me
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	return h, h.backend.(*fileBackend), metrics
+	return h, h.backend.(*formBackend), metrics
 }
 
 func TestHashesAtOnce(t *testing.T) {
@@ -50,19 +51,18 @@ func TestHashesAtOnce(t *testing.T) {
 		_, b, _ := newHashing(t, 2)
 		b.wait = time.Minute
 		var running, most atomic.Int32
-		slow := func(string) bool {
+		slow := func() {
 			n := running.Add(1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			time.Sleep(2 * time.Millisecond)
 			running.Add(-1)
-			return true
 		}
 		var wg sync.WaitGroup
 		for range 30 {
 			wg.Go(func() {
-				if ok, err := b.compare(t.Context(), slow, ""); !ok || err != nil {
-					t.Errorf("%v %v", ok, err)
+				if err := b.turn(t.Context(), slow); err != nil {
+					t.Error(err)
 				}
 			})
 		}
@@ -91,8 +91,9 @@ func TestHashesAtOnce(t *testing.T) {
 			}
 		}
 		<-b.hashing
-		if ok, err := b.compare(t.Context(), func(string) bool { return true }, ""); !ok || err != nil {
-			t.Errorf("when the other one is done: %v %v", ok, err)
+		hashed := false
+		if err := b.turn(t.Context(), func() { hashed = true }); err != nil || !hashed {
+			t.Errorf("when the other one is done: hashed %v, %v", hashed, err)
 		}
 	})
 	t.Run("L05_gone_clients_wait_no_longer", func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestHashesAtOnce(t *testing.T) {
 		b.hashing <- struct{}{}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := b.compare(ctx, nil, ""); !errors.Is(err, ErrBusy) {
+		if err := b.turn(ctx, nil); !errors.Is(err, ErrBusy) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -120,6 +121,9 @@ func TestJudgeKnowsEveryError(t *testing.T) {
 		ErrBusy:                           503,
 		session.ErrLimit:                  409,
 		session.ErrUnavailable:            503,
+		database.ErrUnavailable:           503,
+		errAccounts:                       503,
+		refusal{reasonDisabled}:           401,
 		ErrApp:                            502,
 		errors.New("login: out of paper"): 500,
 	} {
@@ -134,4 +138,9 @@ func TestJudgeKnowsEveryError(t *testing.T) {
 			t.Errorf("no error counts as %s", metric)
 		}
 	}
+}
+
+// FindApp: without a migration there are none.
+func (upSessions) FindApp(context.Context, session.AppToken) (session.Session, error) {
+	return session.Session{}, session.ErrNotFound
 }

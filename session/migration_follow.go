@@ -1,0 +1,220 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/config"
+	"gatehouse/database"
+	"gatehouse/telemetry"
+
+	"github.com/redis/rueidis"
+)
+
+const (
+	// followEvery is how often a replica looks for a change of the shared state.
+	followEvery = 250 * time.Millisecond
+	// settle is how long a replica stays in drain on its way from done to an earlier state: until no replica is
+	// in done any more, where sessions born in the table are not known.
+	settle = 4 * followEvery
+	// closeBatch is how many rows are marked at once when the table is closed.
+	closeBatch = 1000
+)
+
+// Shared is the state of the migration that `gatehouse migrate set` writes into Redis for all replicas.
+type Shared struct {
+	Setting
+	// Over is what stood in the config file when it was written. A replica whose file says
+	// something else has been told so later, and goes by its file.
+	Over Setting   `json:"over"`
+	At   time.Time `json:"at"`
+	By   string    `json:"by,omitempty"`
+}
+
+// Shared reads the shared state; nil when there is none. ErrUnavailable.
+func (s *RedisStore) Shared(_ context.Context) (*Shared, error) {
+	shared, _, err := s.readShared()
+	return shared, err
+}
+
+func (s *RedisStore) readShared() (*Shared, string, error) {
+	c, err := s.client()
+	if err != nil {
+		return nil, "", err
+	}
+	replies := c.DoMulti(s.deadlines.context(), c.B().Get().Key(s.keys.migration()).Build(), c.B().Get().Key(s.keys.migrationTable()).Build())
+	var texts [2]string
+	for i, reply := range replies {
+		if texts[i], err = reply.ToString(); err != nil && !rueidis.IsRedisNil(err) {
+			return nil, "", s.failed(err)
+		}
+	}
+	s.breaker.report(nil)
+	if texts[0] == "" {
+		return nil, texts[1], nil
+	}
+	var shared Shared
+	if err := json.Unmarshal([]byte(texts[0]), &shared); err != nil || !known(shared.State) {
+		return nil, texts[1], fmt.Errorf("%w: the shared state of the migration is damaged; write it again with gatehouse migrate set", ErrCorrupt)
+	}
+	return &shared, texts[1], nil
+}
+
+// SetShared writes the shared state; nil deletes it, and each replica goes by its file. ErrUnavailable.
+func (s *RedisStore) SetShared(_ context.Context, shared *Shared) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	cmd := c.B().Del().Key(s.keys.migration()).Build()
+	if shared != nil {
+		text, err := json.Marshal(shared)
+		if err != nil {
+			return err
+		}
+		cmd = c.B().Set().Key(s.keys.migration()).Value(string(text)).Build()
+	}
+	if err := c.Do(s.deadlines.context(), cmd).Error(); err != nil {
+		return s.failed(err)
+	}
+	return nil
+}
+
+// The states of the table, once the migration was done: sessions whose rows were left behind ended
+// then, and must not come back when the migration goes back.
+const (
+	tableClosing = "closing" // not all rows are marked yet
+	tableClosed  = "closed"
+)
+
+func (k keyspace) migrationTable() string { return k.prefix + "migration_table" }
+
+func (s *RedisStore) setTable(value string) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	if err := c.Do(s.deadlines.context(), c.B().Set().Key(s.keys.migrationTable()).Value(value).Build()).Error(); err != nil {
+		return s.failed(err)
+	}
+	return nil
+}
+
+func known(state string) bool {
+	switch state {
+	case config.StateLegacy, config.StateShadow, config.StateCanary, config.StatePrimary, config.StateDrain, config.StateDone:
+		return true
+	}
+	return false
+}
+
+// Effective is the state a replica goes by whose file says this.
+func (file Setting) Effective(shared *Shared) Setting {
+	if shared != nil && shared.Over == file {
+		return shared.Setting
+	}
+	return file
+}
+
+// SetFile takes the state out of a config file that has changed.
+func (m *MigratingStore) SetFile(s Setting) { m.file.Store(&s) }
+
+// begin takes over the shared state before the first request. A replica that starts has no other to go from.
+func (m *MigratingStore) begin() {
+	if shared, tableState, err := m.redis.readShared(); err == nil {
+		m.lastShared = shared
+		m.set(m.file.Load().Effective(shared))
+		m.closing.Store(tableState == tableClosing && m.Setting().State != config.StateDone)
+	}
+}
+
+// follow looks for changes until the store is closed.
+func (m *MigratingStore) follow() {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		m.look()
+		select {
+		case <-m.stop:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look takes over what the file and Redis say now. While Redis is away the state stays as it is, unless the
+// file changes.
+func (m *MigratingStore) look() {
+	file := *m.file.Load()
+	shared, tableState, err := m.redis.readShared()
+	switch {
+	case err == nil:
+		m.lastShared = shared
+	case errors.Is(err, ErrCorrupt) && !m.damaged:
+		m.damaged = true
+		m.opts.Log.Error().Err(err).Msg("the migration stays in its state")
+	}
+	m.apply(file.Effective(m.lastShared))
+	if err == nil {
+		m.keepTable(tableState)
+	}
+}
+
+// apply goes over to a state.
+func (m *MigratingStore) apply(next Setting) {
+	now := m.Setting()
+	if now == next || time.Since(m.drainSince) < settle {
+		return
+	}
+	if now.State == config.StateDone && next.State != config.StateDrain {
+		m.drainSince = time.Now()
+		m.change(Setting{State: config.StateDrain})
+		return
+	}
+	if next.State == config.StateDone {
+		// Before the first request in it: from now on rows that were left behind are no sessions.
+		if err := m.redis.setTable(tableClosing); err != nil {
+			return // tried again
+		}
+	}
+	m.change(next)
+}
+
+func (m *MigratingStore) change(next Setting) {
+	before := m.Setting()
+	m.set(next)
+	telemetry.LogAudit(&m.opts.Log, telemetry.Audit{Event: telemetry.EventMigration, Reason: before.String() + " to " + next.String()})
+}
+
+// keepTable marks the rows that state done has left behind, at the latest before the table is read again.
+func (m *MigratingStore) keepTable(state string) {
+	done := m.Setting().State == config.StateDone
+	if state != tableClosing && !(done && state != tableClosed) {
+		m.closing.Store(false)
+		return
+	}
+	m.closing.Store(!done)
+	// A large table takes many rounds: changes of the state are followed in between.
+	for begun := time.Now(); ; {
+		if time.Since(begun) > followEvery {
+			return
+		}
+		n, err := m.table.MarkAll(context.Background(), closeBatch)
+		if err != nil && !database.IsMissingTable(err) {
+			if !m.closeFailed {
+				m.closeFailed = true
+				m.opts.Log.Warn().Err(err).Msg("the rows left in the sessions table cannot be marked as ended; it is tried again until they are, and the table is not read before")
+			}
+			return
+		}
+		if err != nil || n == 0 {
+			break
+		}
+	}
+	if m.redis.setTable(tableClosed) == nil {
+		m.closing.Store(false)
+	}
+}

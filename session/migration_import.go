@@ -1,0 +1,286 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gatehouse/config"
+	"gatehouse/session/appsession"
+	"gatehouse/telemetry"
+)
+
+// aliasGrace is how long an old, weak token stays good once the browser has used the new one: for
+// requests that were on their way.
+const aliasGrace = time.Minute
+
+// unlimited is how a session comes over: nobody is logged out for it, and no limit refuses it.
+func (m *MigratingStore) unlimited(rec *Record) CreateOptions {
+	return CreateOptions{Began: always, TTL: m.ttl(rec)}
+}
+
+// adopt makes a copy the session itself: its row is marked. A copy whose row is gone has ended.
+func (m *MigratingStore) adopt(ctx context.Context, key Key, copied Found) (Found, error) {
+	if m.closing.Load() {
+		return Found{}, unavailable(errClosing)
+	}
+	err := m.table.Move(ctx, key, func(*Record, bool) error { return nil })
+	switch {
+	case err == nil:
+		return m.flip(ctx, copied)
+	case errors.Is(err, ErrNotFound):
+		m.dropCopy(key, copied.Record.User.ID)
+		return Found{}, ErrNotFound
+	case errors.Is(err, ErrUnavailable):
+		m.stats.add(statErrors)
+		return copied, nil // the database is away, sessions in Redis go on
+	}
+	return Found{}, err
+}
+
+// flip notes in Redis that the row is marked. If that fails the session is found as a copy again, and
+// adopted again, which changes nothing more.
+func (m *MigratingStore) flip(ctx context.Context, copied Found) (Found, error) {
+	next := copied.Record.Clone()
+	next.Database = DatabaseMoved
+	err := m.redis.Replace(ctx, copied.Record, next, m.ttl(next))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Found{}, ErrNotFound
+	case err != nil: // somebody else has done so, or Redis is away: it is this session all the same
+		return copied, nil
+	}
+	m.imported(ctx, next)
+	copied.Record = next
+	return copied, nil
+}
+
+// hit counts a session that was still only in the table. In state drain there should be none left.
+func (m *MigratingStore) hit(ctx context.Context, row *Record) {
+	m.stats.add(statDatabaseHits)
+	if m.Setting().State != config.StateDrain || row == nil {
+		return
+	}
+	m.opts.Log.Warn().Str("id", telemetry.RequestFrom(ctx).ID).Str("user", row.User.ID).Str("session", row.ID.Short()).
+		Msg("state drain: a session was still in the database alone; it has come over now")
+}
+
+func (m *MigratingStore) imported(ctx context.Context, rec *Record) {
+	m.stats.add(statImports)
+	r := telemetry.RequestFrom(ctx)
+	a := telemetry.Audit{Event: telemetry.EventImport, RequestID: r.ID, UserID: rec.User.ID, Session: rec.ID.Short()}
+	if r.Client.IsValid() {
+		a.Client = r.Client.String()
+	}
+	telemetry.LogAudit(&m.opts.Log, a)
+}
+
+// come is what a record of the table becomes in Redis: a copy until its row is marked.
+func (m *MigratingStore) come(rec *Record) *Record {
+	next := rec.Clone()
+	next.Database, next.row, next.raw = DatabaseCopy, "", ""
+	next.LastAccessed = m.clock().UTC().Truncate(time.Millisecond)
+	return next
+}
+
+// bring makes the record in Redis while the row is locked. Another one under the ID is one that was made
+// before, by an import that was cut short or as a copy.
+func (m *MigratingStore) bring(ctx context.Context, next *Record) error {
+	_, err := m.redis.Create(ctx, next, m.unlimited(next))
+	if errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// importBorn brings a session over that was born in the table. Its token stays the same.
+func (m *MigratingStore) importBorn(ctx context.Context, key Key) (Found, error) {
+	if m.closing.Load() {
+		return Found{}, unavailable(errClosing)
+	}
+	var row *Record
+	err := m.table.Move(ctx, key, func(rec *Record, moved bool) error {
+		if moved {
+			return errMigrated
+		}
+		row = rec
+		return m.bring(ctx, m.come(rec))
+	})
+	if err == nil || errors.Is(err, errMigrated) {
+		found, ferr := m.redis.findFresh(ctx, key)
+		if ferr == nil && found.Record.Database == DatabaseCopy {
+			found, ferr = m.flip(ctx, found)
+		}
+		if err == nil {
+			m.hit(ctx, row)
+		}
+		return found, ferr
+	}
+	return m.notImported(ctx, row, err)
+}
+
+// notImported: without Redis the session is still in the table, where it was read under the lock.
+func (m *MigratingStore) notImported(ctx context.Context, row *Record, err error) (Found, error) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Found{}, ErrNotFound
+	case row != nil:
+		m.stats.add(statImportErrors)
+		m.opts.Log.Warn().Str("session", row.ID.Short()).Err(err).Msg("a session could not come over to Redis and is served from the database; it is tried again with its next request")
+		return Found{Record: row, Source: FromDatabase, VerifiedAt: m.clock()}, nil
+	case errors.Is(err, ErrUnavailable):
+		m.stats.add(statErrors)
+	}
+	return Found{}, err
+}
+
+// importApp brings a session of the application's over and gives it a token of the gateway's.
+// found is what the table said, if it was asked already.
+func (m *MigratingStore) importApp(ctx context.Context, app AppToken, found Found) (Found, string, error) {
+	if m.closing.Load() {
+		return Found{}, "", unavailable(errClosing)
+	}
+	known := found.Record
+	row := known
+	err := m.table.Move(ctx, Key{Row: app.row}, func(rec *Record, moved bool) error {
+		if moved {
+			return errMigrated
+		}
+		row = rec
+		a, err := m.ensureAlias(ctx, app, rec)
+		if err != nil {
+			return err
+		}
+		key, _ := a.key()
+		next := m.come(rec)
+		next.ID, next.born, next.Alias = key.ID, false, m.weakAlias(app)
+		return m.bring(ctx, next)
+	})
+	if err == nil || errors.Is(err, errMigrated) {
+		found, token, ferr := m.findAlias(ctx, app, true)
+		if ferr == nil && found.Record.Database == DatabaseCopy {
+			found, ferr = m.flip(ctx, found)
+		}
+		if err == nil && known == nil {
+			m.hit(ctx, row)
+		}
+		return found, token, ferr
+	}
+	if errors.Is(err, ErrNotFound) {
+		return Found{}, "", ErrNotFound
+	}
+	found, err = m.notImported(ctx, row, err)
+	return found, "", err
+}
+
+// weakAlias is the alias to end once the new token is in use; "" for tokens that are as good as ours.
+func (m *MigratingStore) weakAlias(app AppToken) string {
+	if appsession.Strong(app.token) {
+		return ""
+	}
+	return m.redis.keys.alias(app.row)
+}
+
+// ensureAlias names the session's new token, or finds the one an import that was cut short has named.
+func (m *MigratingStore) ensureAlias(ctx context.Context, app AppToken, rec *Record) (alias, error) {
+	held, err := m.redis.alias(ctx, app.row, true)
+	if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+		return held, err
+	}
+	next, _, err := newAlias(rec.User.ID, app.token)
+	if err != nil {
+		return alias{}, err
+	}
+	a, err := m.redis.setAlias(ctx, app.row, alias{}, next, m.aliasTTL(rec))
+	if errors.Is(err, ErrConflict) && a.raw != "" {
+		return a, nil
+	}
+	return a, err
+}
+
+// aliasTTL: until the session's own end at the latest.
+func (m *MigratingStore) aliasTTL(rec *Record) time.Duration {
+	return max(rec.ExpiresAt.Sub(m.clock()), time.Second)
+}
+
+// claim gives a session that came over without its browser (backfill) the token it has not had yet.
+// The alias is written first: whoever finds it goes on from there.
+func (m *MigratingStore) claim(ctx context.Context, app AppToken, a alias) (Found, string, error) {
+	key, _ := a.key()
+	found, err := m.redis.Find(ctx, key)
+	if err != nil {
+		return found, "", err
+	}
+	next, token, err := newAlias(found.Record.User.ID, app.token)
+	if err != nil {
+		return Found{}, "", err
+	}
+	next.From = a.ID
+	switch held, err := m.redis.setAlias(ctx, app.row, a, next, m.aliasTTL(found.Record)); {
+	case errors.Is(err, ErrConflict): // another request was first
+		if held.raw == "" || len(held.Sealed) == 0 {
+			return found, "", nil
+		}
+		if token, err = held.open(app.token); err != nil {
+			return Found{}, "", ErrNotFound
+		}
+		next = held
+	case err != nil:
+		return found, "", nil // served as it is, and tried again with the next request
+	}
+	return m.finishClaim(ctx, app, next, token)
+}
+
+// finishClaim moves the session from its first ID to that of its token.
+func (m *MigratingStore) finishClaim(ctx context.Context, app AppToken, a alias, token string) (Found, string, error) {
+	key, _ := a.key()
+	from, ok := a.from()
+	if !ok {
+		return Found{}, "", ErrNotFound
+	}
+	for range 3 {
+		old, err := m.redis.findFresh(ctx, from)
+		if errors.Is(err, ErrNotFound) { // done by another request, or revoked
+			found, err := m.redis.findFresh(ctx, key)
+			return found, token, err
+		}
+		if err != nil {
+			return old, "", err
+		}
+		next := old.Record.Clone()
+		next.ID, next.Alias = key.ID, m.weakAlias(app)
+		err = m.redis.rotate(ctx, old.Record, next, m.ttl(next))
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return old, "", nil
+		case err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound):
+			return Found{}, "", err
+		}
+	}
+	found, err := m.redis.findFresh(ctx, key)
+	return found, token, err
+}
+
+// confirm: the browser has the new token, so the old one, which was too weak, ends soon. Off the request's path.
+func (m *MigratingStore) confirm(rec *Record) {
+	m.later.once("confirm", rec.ID, func() error {
+		ctx := context.Background()
+		if err := m.redis.endAlias(ctx, rec.Alias, aliasGrace); err != nil {
+			return err
+		}
+		next := rec.Clone()
+		next.Alias = ""
+		if err := m.redis.Replace(ctx, rec, next, m.ttl(next)); errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		return nil // changed or gone meanwhile: its next use comes here again
+	})
+}
+
+// dropCopy takes away a copy whose row is gone.
+func (m *MigratingStore) dropCopy(key Key, userID string) {
+	m.later.once("drop copy", key.ID, func() error {
+		_, err := m.redis.Revoke(context.Background(), Key{Tag: key.Tag, ID: key.ID}, userID)
+		return err
+	})
+}
