@@ -26,8 +26,8 @@ func newCheckCommand() *cobra.Command {
 	var flags configFlags
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check the settings, the connection to Redis and the connection to the application",
-		Long: `Loads and validates the settings, connects to Redis and to the application, and prints every
+		Short: "Check the settings, and the connections to Redis, the database and the application",
+		Long: `Loads and validates the settings, connects to Redis, to the database and to the application, and prints every
 problem at once: where it is, what is wrong, and what would be right.
 Exit code 0 when there is none, else 1.`,
 		Example: `  gatehouse check --config gatehouse.yaml`,
@@ -81,6 +81,9 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 	if !bad.About("redis") {
 		report("redis.addresses: "+strings.Join(cfg.Redis.Addresses, ", "), checkRedis(ctx, cfg.Redis))
 	}
+	if cfg.Database.Enabled() && !bad.About("database") {
+		checkDatabase(ctx, cfg, bad, report)
+	}
 	if cfg.Upstream != nil && !bad.About("upstream") && !bad.About("upstream_tls") && !bad.About("rules") {
 		report("upstream: "+cfg.Upstream.String(), checkApp(ctx, cfg, cfg.Upstream))
 		for i, rule := range cfg.Rules {
@@ -121,6 +124,24 @@ func checkRedis(ctx context.Context, cfg config.Redis) error {
 		return fmt.Errorf("%w; start Redis, or correct redis.addresses, redis.username, redis.password_file or redis.tls", err)
 	}
 	return nil
+}
+
+// checkDatabase asks the database for a sign of life and, while sessions are in it, whether the table has what
+// the migration needs.
+func checkDatabase(ctx context.Context, cfg *config.Config, bad *config.Errors, report func(string, error)) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	db, table, err := openTable(ctx, cfg, session.Options{Log: zerolog.Nop()})
+	if err != nil {
+		report("database.url", err)
+		return
+	}
+	defer db.Close()
+	err = db.Ping(ctx)
+	report("database.url: "+string(db.Dialect()), err)
+	if err == nil && cfg.Migration.Enabled() && cfg.Migration.State != config.StateDone && !bad.About("session.database") {
+		report("session.database: preset "+cfg.Session.Database.Preset, checkTable(ctx, table))
+	}
 }
 
 func checkApp(ctx context.Context, cfg *config.Config, to *config.Upstream) error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -158,10 +159,10 @@ func (f *migrateFlags) set(cmd *cobra.Command, cfg *config.Config, s *stores, ne
 	if err := session.CheckStep(before.State, next.State); err != nil {
 		return err
 	}
-	if next.State == status.Next && !status.Safe && !force {
+	if session.Forward(before.State, next.State) && !status.Safe && !force {
 		return fmt.Errorf("it is not safe to go on from %s to %s:\n  %s\nmend that, or add --force", before, next, strings.Join(status.Why, "\n  "))
 	}
-	shared := &session.Shared{Setting: next, Over: status.File, By: whoami()}
+	shared := &session.Shared{Setting: next, Over: status.File, At: time.Now().UTC(), By: whoami()}
 	if err := s.redis.SetShared(cmd.Context(), shared); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"gatehouse/config"
 	"gatehouse/database"
 	"gatehouse/session"
@@ -45,17 +47,25 @@ func openStores(ctx context.Context, cfg *config.Config, opts session.Options) (
 	if s.database, table, err = openTable(ctx, cfg, opts); err != nil {
 		return s, err
 	}
-	// The table may be gone in state done; everywhere else a column that is missing is found out now.
-	if cfg.Migration.State != config.StateDone {
-		if err := checkTable(ctx, table); err != nil {
-			return s, err
-		}
-	}
 	if s.appCookie, err = session.NewAppCookie(table, cfg.Session); err != nil {
 		return s, err
 	}
 	s.migrating, s.table = session.NewMigratingStore(s.redis, table, cfg, opts), table
 	return s, nil
+}
+
+// check finds out what is missing in the application's table before the first request does. In state done
+// the table may be gone. What the state is nobody knows for certain while Redis is away: then it is only told.
+func (s *stores) check(ctx context.Context, log zerolog.Logger) error {
+	if s.migrating == nil || s.migrating.Setting().State == config.StateDone {
+		return nil
+	}
+	err := checkTable(ctx, s.table)
+	if err != nil && s.redis.Ping(ctx) != nil {
+		log.Error().Err(err).Msg("the sessions table is not as the migration needs it")
+		return nil
+	}
+	return err
 }
 
 // openTable opens the application's database and its sessions table.
@@ -81,7 +91,7 @@ func checkTable(ctx context.Context, table *session.DatabaseStore) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("session.database: %w", err)
+		return fmt.Errorf("session.database: %w\nor have it done: gatehouse migrate prepare --apply", err)
 	}
 	return nil
 }

@@ -49,6 +49,9 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	if g.stores, err = openStores(ctx, cfg, options); err != nil {
 		return g, err
 	}
+	if err = g.stores.check(ctx, log); err != nil {
+		return g, errors.Join(err, g.stores.close())
+	}
 	g.sessions = session.NewManager(g.stores.store(), cfg.Session, cfg.Outage, options)
 	g.onClose(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

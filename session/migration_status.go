@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gatehouse/config"
 )
@@ -90,6 +91,11 @@ func (s Status) judge() (next string, why []string) {
 			why = append(why, fmt.Sprintf(format, args...))
 		}
 	}
+	live := int64(0)
+	if s.Database != nil {
+		live = s.Database.Live
+	}
+	left := live > 0 // else what was found in the database an hour ago is there no more
 	hour := func(name string) int64 { return s.LastHour[name] }
 	against(s.Redis == nil, "Redis cannot be asked")
 	against(s.Database == nil && s.Setting.State != config.StateDone, "the database cannot be asked")
@@ -110,24 +116,22 @@ func (s Status) judge() (next string, why []string) {
 	case config.StatePrimary:
 		next = config.StateDrain
 		against(hour(statImportErrors) > 0, "%d sessions could not come over within the last hour", hour(statImportErrors))
-		against(hour(statDatabaseHits) > 0, "%d sessions were still only in the database within the last hour; wait, or bring the rest over with gatehouse migrate backfill", hour(statDatabaseHits))
+		against(left && hour(statDatabaseHits) > 0, "%d sessions were still only in the database within the last hour; wait, or bring the rest over with gatehouse migrate backfill", hour(statDatabaseHits))
 	case config.StateDrain:
 		next = config.StateDone
-		against(hour(statDatabaseHits) > 0, "%d sessions were still only in the database within the last hour", hour(statDatabaseHits))
-		against(s.Database != nil && s.Database.Live > 0, "%s live sessions are only in the database, and would end; bring them over with gatehouse migrate backfill, or wait until they expire", liveText(s.Database))
+		against(left, "%d live sessions are only in the database, and would end; bring them over with gatehouse migrate backfill, or wait until they expire", live)
 	}
 	return next, why
 }
 
-func liveText(c *Counts) string {
-	if c == nil {
-		return "0"
-	}
-	return fmt.Sprint(c.Live)
-}
-
 // CountTable counts the rows. ErrUnavailable.
 func (m *MigratingStore) CountTable(ctx context.Context) (Counts, error) { return m.table.Count(ctx) }
+
+// Forward reports whether going from one state to another is going on, rather than back.
+func Forward(from, to string) bool {
+	order := []string{config.StateLegacy, config.StateShadow, config.StateCanary, config.StatePrimary, config.StateDrain, config.StateDone}
+	return slices.Index(order, to) > slices.Index(order, from)
+}
 
 // ErrSteps: the state cannot be reached from the present one.
 var ErrSteps = errors.New("not from here")
