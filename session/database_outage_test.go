@@ -36,6 +36,7 @@ func TestDatabaseOutage(t *testing.T) {
 			f.app("unseen", "1", 600)
 			f.app("revoked", "1", 600)
 			f.app("moved", "1", 600)
+			f.app("deleted", "1", 600)
 			seen, ours := f.finds("seen"), f.login("2")
 			evicted := f.login("2")
 			revoked, moved := f.finds("revoked"), f.finds("moved")
@@ -51,6 +52,9 @@ func TestDatabaseOutage(t *testing.T) {
 			if ids := f.KnownOf("2"); len(ids) != 1 || ids[0] != ours.ID {
 				t.Errorf("known of user 2: %v", ids)
 			}
+			deleted := f.finds("deleted") // by another replica, and asked for here after that
+			f.exec("DELETE FROM sessions WHERE id = 'deleted'")
+			f.lacks("deleted", session.ErrNotFound)
 			kill()
 			for _, key := range []session.Key{seen.Key(), ours.Key()} {
 				found, err := f.Find(t.Context(), key)
@@ -65,7 +69,7 @@ func TestDatabaseOutage(t *testing.T) {
 			if found, err := f.FindRow(t.Context(), "seen"); !errors.Is(err, session.ErrUnavailable) || found.Record == nil {
 				t.Errorf("by its row: %+v, %v", found, err)
 			}
-			for _, key := range []session.Key{{Row: "unseen", Tag: session.TagOf("1")}, revoked.Key(), moved.Key(), evicted.Key()} {
+			for _, key := range []session.Key{{Row: "unseen", Tag: session.TagOf("1")}, revoked.Key(), moved.Key(), evicted.Key(), deleted.Key()} {
 				if found, err := f.Find(t.Context(), key); !errors.Is(err, session.ErrUnavailable) || found.Record != nil {
 					t.Errorf("a session that was not, or has ended: %+v, %v", found, err)
 				}

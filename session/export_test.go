@@ -90,3 +90,6 @@ func (m *MigratingStore) ClaimHalf(ctx context.Context, app AppToken) (string, e
 
 // AliasKeyForTest is the key of a row's alias, without prefix.
 func AliasKeyForTest(row string) string { return keyspace{}.alias(row) }
+
+// SetBorn makes a record one of a session that was born in the application's table.
+func SetBorn(r *Record) { r.born = true }

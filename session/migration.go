@@ -168,10 +168,10 @@ func (m *MigratingStore) Epoch(ctx context.Context) (Epoch, error) {
 	switch {
 	case both.hasRedis && both.hasDatabase:
 		return both, nil
-	case both.hasDatabase && (m.outageLogin && m.table.CanInsert() || !set.moves(bottomTag)):
-		return both, nil
-	case both.hasRedis && set.moves(topTag):
-		return both, nil
+	case both.hasDatabase && (m.outageLogin && m.table.CanInsert() || !set.moves(topTag)):
+		return both, nil // at least some users' sessions go into the table
+	case both.hasRedis && set.moves(bottomTag):
+		return both, nil // at least some users' go into Redis
 	}
 	return Epoch{}, errors.Join(redisErr, tableErr)
 }
@@ -216,10 +216,13 @@ func (m *MigratingStore) KnownOf(userID string) []ID {
 }
 
 // Close ends what runs and closes both stores.
-func (m *MigratingStore) Close() error {
-	m.once.Do(func() { close(m.stop) })
-	m.running.Wait()
-	return errors.Join(m.later.close(), m.stats.close(), m.table.Close(), m.redis.Close())
+func (m *MigratingStore) Close() (err error) {
+	m.once.Do(func() {
+		close(m.stop)
+		m.running.Wait()
+		err = errors.Join(m.later.close(), m.stats.close(), m.table.Close(), m.redis.Close())
+	})
+	return err
 }
 
 // ttl is how long Redis keeps a session that is used now.
