@@ -138,9 +138,9 @@ func (s *DatabaseStore) exec(ctx context.Context, q database.Querier, statement 
 	return n, s.failed(err)
 }
 
-// begin forgets a session, or with several all of them, before and after it is ended: if the
-// answer is lost it may be gone all the same and must not be served as known, and a Find that asked
-// before must not bring it back into memory.
+// ending forgets sessions, now and when done is called, which is for after the question that ends them: if its
+// answer is lost they may be gone all the same and must not be served as known, and a Find that asked
+// before must not bring them back into memory.
 func (s *DatabaseStore) ending(ids ...ID) (done func()) {
 	forget := func() {
 		s.ends.Add(1)

@@ -9,7 +9,8 @@ import (
 
 // epochsTable is the one table the gateway adds: when all sessions of a user were last revoked, in the order
 // of all such revocations. The row with the empty user counts them. Beside it, each user who has
-// logged in into the application's table has a row; creating a session locks it.
+// logged in into the application's table has a row; creating a session locks it. The rows stay: there are
+// never more than users, and the table is dropped when the migration is over.
 const epochsTable = "gatehouse_epochs"
 
 // everybody is the user_id of the row that counts.
