@@ -71,6 +71,7 @@ type DB struct {
 	rewriter rewriter
 	breaker  *breaker
 	log      zerolog.Logger
+	metrics  *telemetry.Metrics
 	free     chan struct{} // a place for each connection
 
 	stop    chan struct{}
@@ -98,7 +99,7 @@ func Open(ctx context.Context, cfg config.Database, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("%s %w", key, err)
 	}
 	d := &DB{
-		target: t, pool: sql.OpenDB(connector), rewriter: rewriter{dialect: t.dialect}, log: opts.Log,
+		target: t, pool: sql.OpenDB(connector), rewriter: rewriter{dialect: t.dialect}, log: opts.Log, metrics: opts.Metrics,
 		free: make(chan struct{}, cfg.MaxConnections), stop: make(chan struct{}),
 	}
 	d.pool.SetMaxOpenConns(cfg.MaxConnections)
@@ -129,6 +130,7 @@ func newConnector(cfg config.Database) (*target, driver.Connector, error) {
 
 // noteOutage logs the begin and the end of an outage, each once.
 func (d *DB) noteOutage(away bool, cause error) {
+	d.metrics.DatabaseOutage(away)
 	if !away {
 		d.log.Info().Str("database", d.target.where()).Dur("away_ms", time.Since(d.began)).Msg("database available again")
 		return

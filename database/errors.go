@@ -74,6 +74,21 @@ func IsMissingColumn(err error) bool { return is(err, []string{"42703"}, 1054) }
 // IsDuplicate reports whether a row with this key exists already.
 func IsDuplicate(err error) bool { return is(err, []string{"23505"}, 1062, 1586) }
 
+// IsRefusedValue reports whether the server refused what was put into a statement, not the statement: a text
+// that is no UUID or number where the column is one, longer than the column, naming no user. SQLSTATE classes 22 (data exception) and
+// 23 (constraint). What comes from a cookie or a login form can do that, and must not look like an outage.
+func IsRefusedValue(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.away {
+		return false
+	}
+	// Older MySQL gives its 1366, incorrect integer value, no class.
+	return strings.HasPrefix(e.state, "22") || strings.HasPrefix(e.state, "23") || e.number == 1366
+}
+
+// IsDuplicateColumn reports whether a column could not be added because it is there.
+func IsDuplicateColumn(err error) bool { return is(err, []string{"42701"}, 1060) }
+
 // IsRetryable reports whether the same transaction may succeed when it is run again: two were in each
 // other's way.
 func IsRetryable(err error) bool {

@@ -73,7 +73,7 @@ func (d *databaseAccounts) find(ctx context.Context, typed string) (account, err
 // noValue: what was typed is none of the values its column has, such as letters for a customer's number.
 // There is no such account then.
 func (d *databaseAccounts) noValue(err error) bool {
-	if !strings.Contains(err.Error(), "(SQLSTATE 22") { // the class of data exceptions
+	if !database.IsRefusedValue(err) {
 		return false
 	}
 	d.said.log(d.h.deps.Log.Warn().Err(err), "value", "the database cannot compare what somebody typed as the account with the column in "+

@@ -80,7 +80,7 @@ func (s *DatabaseStore) Revoke(ctx context.Context, key Key, _ string) (bool, er
 	}
 	defer s.ending(idOf(key))()
 	n, err := s.db.Exec(shared(ctx), s.queries.Delete, id)
-	if refusesValue(err) {
+	if database.IsRefusedValue(err) {
 		return false, nil
 	}
 	return n > 0, s.failed(err)

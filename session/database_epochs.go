@@ -68,7 +68,7 @@ func (s *DatabaseStore) epochOf(ctx context.Context, q database.Querier, userID 
 // raise lifts a user's epoch to at least n, and holds the row until the transaction ends.
 func (s *DatabaseStore) raise(ctx context.Context, q database.Querier, userID string, n int64) error {
 	_, err := q.Exec(ctx, s.own.raise, userID, n)
-	if refusesValue(err) {
+	if database.IsRefusedValue(err) {
 		return ErrInvalidUser
 	}
 	return s.failed(err)

@@ -154,7 +154,7 @@ func (s *DatabaseStore) ofUser(ctx context.Context, q database.Querier, userID s
 		return mine, err
 	}
 	rows, err := s.rows(ctx, q, "list", s.queries.List, userID)
-	if refusesValue(err) {
+	if database.IsRefusedValue(err) {
 		return nil, ErrInvalidUser
 	}
 	if err != nil {

@@ -58,7 +58,7 @@ func (s *DatabaseStore) askPerson(ctx context.Context, q database.Querier, id st
 		}
 		return err
 	})
-	if refusesValue(err) {
+	if database.IsRefusedValue(err) {
 		return nil, nil
 	}
 	return p, s.failed(err)

@@ -130,7 +130,7 @@ func (s *DatabaseStore) rows(ctx context.Context, q database.Querier, query, sta
 func (s *DatabaseStore) row(ctx context.Context, q database.Querier, id string) (*tableRow, error) {
 	all, err := s.rows(ctx, q, "find", s.queries.Find, id)
 	if err != nil {
-		if refusesValue(err) {
+		if database.IsRefusedValue(err) {
 			return nil, ErrNotFound // no id of this column's type can be so
 		}
 		return nil, s.failed(err)

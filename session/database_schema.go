@@ -123,7 +123,7 @@ func (s *DatabaseStore) checkStatements(ctx context.Context) error {
 		case errors.Is(err, errRollBack):
 		case errors.Is(err, database.ErrUnavailable):
 			return s.failed(err)
-		case c.query == "find" && refusesValue(err):
+		case c.query == "find" && database.IsRefusedValue(err):
 			return fmt.Errorf("the id column does not take the ids of the gateway's rows, is session.database.new_id right? %w", err)
 		default:
 			return fmt.Errorf("session.database.queries.%s does not work: %w", c.query, err)

@@ -114,7 +114,7 @@ func (s *DatabaseStore) add(ctx context.Context, tx *database.Tx, next *Record, 
 	}
 	expires := s.form.value(now.Add(max(opts.TTL, time.Millisecond)))
 	if _, err := tx.Exec(ctx, s.queries.Insert, id, next.User.ID, expires, raw); err != nil {
-		if refusesValue(err) {
+		if database.IsRefusedValue(err) {
 			return nil, nil, fmt.Errorf("%w: the sessions table does not take it: %w", ErrInvalidUser, err)
 		}
 		return nil, nil, s.failed(err)
@@ -145,7 +145,7 @@ func (s *DatabaseStore) lock(ctx context.Context, tx *database.Tx, id string) (t
 		there = true
 		return nil
 	})
-	if refusesValue(err) {
+	if database.IsRefusedValue(err) {
 		return false, ErrNotFound
 	}
 	return there, s.failed(err)

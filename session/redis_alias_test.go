@@ -13,6 +13,12 @@ import (
 	"gatehouse/internal/testredis"
 )
 
+// Moves is moves, for tests outside the package.
+func (s Setting) Moves(userID string) bool { return s.moves(TagOf(userID)) }
+
+// Differences is differences, for tests outside the package.
+func Differences(row, copied *Record) []string { return differences(row, copied) }
+
 // openAliases is a store on a Redis of its own.
 func openAliases(t *testing.T) (*RedisStore, *testredis.Server) {
 	t.Helper()
