@@ -149,7 +149,8 @@ const (
 // expires_at is given in the form of DatabaseExpiry. An empty one has the preset's default.
 type SessionQueries struct {
 	// Find one row: $1 id. Columns by name: id, user_id (or payload), expires_at, migrated_at and gatehouse are
-	// required; created_at, email, name, email_verified and role are used when they are there.
+	// required; created_at, email, name, email_verified and role are used when they are there, and now, the
+	// database's clock, by which rows expire.
 	Find string `mapstructure:"find"`
 	// Lock one row until the transaction ends: $1 id.
 	Lock string `mapstructure:"lock"`
@@ -172,7 +173,8 @@ type SessionQueries struct {
 	// DeleteExpired: $1 now in the form of expires_at, $2 how many.
 	DeleteExpired string `mapstructure:"delete_expired"`
 	// User gives email, name, email_verified and role of the user_id $1, for presets whose user is
-	// inside the payload. No row: the user is gone, and so is the session.
+	// inside the payload. No row: the user is gone, and so is the session. With a column password, the stored hash,
+	// sessions of Django and Devise end when the password changes, as they do there.
 	User string `mapstructure:"user"`
 }
 
