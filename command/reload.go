@@ -45,6 +45,10 @@ func followConfig(ctx context.Context, flags configFlags, running *config.Config
 			log.Error().Err(err).Msg("the config file has changed and is not valid; the settings stay as they are")
 			continue
 		}
+		if !cfg.Migration.Enabled() {
+			log.Error().Msg("the config file has changed and has no migration.state any more; the migration stays in its state until the next start")
+			continue
+		}
 		store.SetFile(session.Setting{State: cfg.Migration.State, Percent: cfg.Migration.Percent})
 		if !sameButMigration(*running, *cfg) {
 			log.Warn().Msg("the config file has changed in more than migration.state and migration.percent; the rest takes effect with the next start")

@@ -196,9 +196,9 @@ type Timeouts struct {
 	Connect time.Duration `mapstructure:"connect"`
 	// ResponseHeader bounds the wait for the application's response header; then 504. Default 60s.
 	ResponseHeader time.Duration `mapstructure:"response_header"`
-	// UpstreamIdle is how long an unused connection to the application is kept. Default 30s; shorter
-	// than the application's own keep-alive, where that is known, avoids 502s for requests sent on a
-	// connection that the application is just closing.
+	// UpstreamIdle is how long an unused connection to the application is kept. Default 4s: less than the
+	// 5s after which Node and Apache close theirs. A request that is sent on a connection the application is just
+	// closing gets 502, and is not repeated: it may have been carried out.
 	UpstreamIdle time.Duration `mapstructure:"upstream_idle"`
 }
 

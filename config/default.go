@@ -79,6 +79,6 @@ func defaultTimeouts() Timeouts {
 		Idle:           120 * time.Second,
 		Connect:        5 * time.Second,
 		ResponseHeader: 60 * time.Second,
-		UpstreamIdle:   30 * time.Second,
+		UpstreamIdle:   4 * time.Second,
 	}
 }

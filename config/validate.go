@@ -210,7 +210,7 @@ func (k *checker) bounds(c *Config) {
 	k.lasting("timeouts.idle", c.Timeouts.Idle, "120s")
 	k.lasting("timeouts.connect", c.Timeouts.Connect, "5s")
 	k.lasting("timeouts.response_header", c.Timeouts.ResponseHeader, "60s")
-	k.lasting("timeouts.upstream_idle", c.Timeouts.UpstreamIdle, "30s")
+	k.lasting("timeouts.upstream_idle", c.Timeouts.UpstreamIdle, "4s")
 	if c.ShutdownDelay < 0 {
 		k.add("shutdown_delay", faultf("write a time such as 5s, or 0 for none", "is negative"))
 	}

@@ -38,8 +38,9 @@ func newPostgres(t *target) (driver.Connector, error) {
 	if err != nil {
 		return nil, errors.New("cannot be used: " + afterQuote(err.Error()))
 	}
-	// The program's own zone must not decide what a timestamp without one means.
-	config.RuntimeParams["timezone"] = "UTC"
+	// The zone of the session stays the database's own, as the application has it: statements can cast by it what
+	// the application has written in it. Neither this machine's nor PGTZ decides.
+	delete(config.RuntimeParams, "timezone")
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "gatehouse"
 	}

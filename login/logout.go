@@ -171,10 +171,15 @@ func (h *Handler) endApp(ctx context.Context, r *http.Request, app session.AppTo
 		h.auditLogout(r, app.Key(), "", err)
 		return nil, err
 	case err != nil:
-		return nil, nil
+		// It has just ended with the gateway's, or long ago. Its row goes as well, so that the application, if it
+		// goes on using its sessions, does not know the person any more either.
+		return nil, h.deps.Sessions.Revoke(ctx, app.Key(), "")
 	}
 	err = h.deps.Sessions.Revoke(ctx, s.Key(), s.User.ID)
 	h.auditLogout(r, s.Key(), s.User.ID, err)
+	if s.Key().Row == "" { // it has come over; the row is only the application's now
+		err = errors.Join(err, h.deps.Sessions.Revoke(ctx, app.Key(), s.User.ID))
+	}
 	return s.Record, err
 }
 

@@ -75,6 +75,7 @@ func (s *DatabaseStore) MarkAll(ctx context.Context, limit int) (marked int64, e
 			}
 			n, err := s.exec(ctx, s.db, s.queries.Mark, row.Row)
 			if err != nil {
+				s.markAfter = "" // or the next call would pass over this row
 				return marked, err
 			}
 			marked += n

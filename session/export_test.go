@@ -70,7 +70,7 @@ func (c *crashing) Move(ctx context.Context, key Key, f func(*Record, bool) erro
 
 // ClaimHalf names a token for a session that was backfilled, and goes no further.
 func (m *MigratingStore) ClaimHalf(ctx context.Context, app AppToken) (string, error) {
-	a, err := m.redis.alias(ctx, app.row, true)
+	a, err := m.redis.alias(ctx, rowID(app.row), true)
 	if err != nil {
 		return "", err
 	}
@@ -83,13 +83,13 @@ func (m *MigratingStore) ClaimHalf(ctx context.Context, app AppToken) (string, e
 	if err != nil {
 		return "", err
 	}
-	next.From = a.ID
-	_, err = m.redis.setAlias(ctx, app.row, a, next, m.aliasTTL(found.Record))
+	next.From, next.State = a.ID, a.State
+	_, err = m.redis.setAlias(ctx, rowID(app.row), a, next, m.aliasTTL(found.Record))
 	return token, err
 }
 
 // AliasKeyForTest is the key of a row's alias, without prefix.
-func AliasKeyForTest(row string) string { return keyspace{}.alias(row) }
+func AliasKeyForTest(row string) string { return keyspace{}.alias(rowID(row)) }
 
 // SetBorn makes a record one of a session that was born in the application's table.
 func SetBorn(r *Record) { r.born = true }

@@ -35,12 +35,9 @@ func (k keyspace) limit(name string) string {
 	return k.prefix + "login_limit:{" + encoding.EncodeToString(sum[:16]) + "}"
 }
 
-// alias leads from a session of the application, by the id column of its row, to the one it has become.
-// The name is hashed: the column may hold the application's token.
-func (k keyspace) alias(row string) string {
-	sum := sha256.Sum256([]byte("gatehouse application session\x00" + row))
-	return k.prefix + "app_session:{" + encoding.EncodeToString(sum[:]) + "}"
-}
+// alias leads from a session of the application, by the ID of its row, to the one it has become. The row's
+// id column itself may be the application's token.
+func (k keyspace) alias(row ID) string { return k.prefix + "app_session:{" + row.String() + "}" }
 
 // migration is the shared state of the migration.
 func (k keyspace) migration() string { return k.prefix + "migration" }

@@ -56,6 +56,8 @@ type MigratingStore struct {
 	opts   Options
 	// outageLogin: while Redis is away people log in into the database.
 	outageLogin bool
+	// forward: the application goes on using its sessions, and may write their rows at any time.
+	forward bool
 
 	current     atomic.Pointer[Setting]
 	file        atomic.Pointer[Setting]
@@ -69,6 +71,9 @@ type MigratingStore struct {
 
 	// What follow alone uses.
 	lastShared           *Shared
+	lastFile             Setting
+	over                 time.Time // a shared state of that time counts no more
+	told                 bool      // that a step is refused
 	drainSince           time.Time
 	damaged, closeFailed bool
 }
@@ -130,12 +135,13 @@ func newMigratingStore(redis *RedisStore, t table, cfg config.Session, outage co
 	opts = opts.withDefaults()
 	m := &MigratingStore{
 		redis: redis, table: t, policy: newPolicy(cfg), clock: opts.Clock, opts: opts,
-		outageLogin: outage.Login == config.OutageLoginDatabase, stop: make(chan struct{}),
+		outageLogin: outage.Login == config.OutageLoginDatabase, forward: cfg.Database.Cookie.Forward, stop: make(chan struct{}),
 	}
 	m.stats = newMigrationStats(redis, opts)
 	m.later = newLaterQueue(opts.Log)
 	m.comparisons = make(chan *Record, maxComparisons)
 	m.file.Store(&begin)
+	m.lastFile = begin
 	m.set(begin)
 	m.begin()
 	m.running.Go(m.follow)

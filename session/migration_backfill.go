@@ -181,7 +181,11 @@ func (m *MigratingStore) backfillApp(ctx context.Context, row Row) error {
 		return err
 	}
 	key, _ := at.key()
-	return m.settle(ctx, key)
+	if err := m.settle(ctx, key); err != nil {
+		return err
+	}
+	m.moved(rowID(row.Row), row.Record)
+	return nil
 }
 
 // settle notes in Redis that the row is marked.

@@ -120,7 +120,7 @@ func (m *MigratingStore) findRow(ctx context.Context, row string) (Found, error)
 			return inTable, nil
 		}
 	}
-	a, aliasErr := m.redis.alias(ctx, row, false)
+	a, aliasErr := m.redis.alias(ctx, rowID(row), false)
 	if aliasErr != nil {
 		return inTable, errors.Join(err, ifUnavailable(aliasErr))
 	}
@@ -144,6 +144,9 @@ func (m *MigratingStore) FindApp(ctx context.Context, app AppToken) (found Found
 		return m.findAppMoved(ctx, app)
 	}
 	found, err = m.tableFind(func() (Found, error) { return m.table.FindRow(ctx, app.row) })
+	if err == nil && m.hasEnded(ctx, app) {
+		return Found{}, "", errEnded
+	}
 	if err == nil {
 		if set.moves(TagOf(found.Record.User.ID)) {
 			return m.importApp(ctx, app, found)
@@ -162,12 +165,30 @@ func (m *MigratingStore) FindApp(ctx context.Context, app AppToken) (found Found
 	return inRedis, "", redisErr
 }
 
+// hasEnded reports whether the row is one that the application has written anew after its session ended. Only one that goes on
+// using its sessions can; while Redis is away nobody knows, and the row counts.
+func (m *MigratingStore) hasEnded(ctx context.Context, app AppToken) bool {
+	if !m.forward {
+		return false
+	}
+	a, err := m.redis.alias(ctx, rowID(app.row), false)
+	if err != nil || a.State == "" {
+		return false
+	}
+	if key, ok := a.key(); ok {
+		_, err = m.redis.Find(ctx, key)
+	}
+	return a.State == aliasEnded || errors.Is(err, ErrNotFound)
+}
+
 // findAppMoved looks for the session in Redis first.
 func (m *MigratingStore) findAppMoved(ctx context.Context, app AppToken) (Found, string, error) {
 	found, token, err := m.findAlias(ctx, app, false)
 	switch {
 	case err == nil && found.Record.Database != DatabaseCopy:
 		return found, token, nil
+	case errors.Is(err, errEnded):
+		return Found{}, "", ErrNotFound
 	case errors.Is(err, ErrUnavailable):
 		found, err = m.withoutRedis(found, err, func() (Found, error) { return m.table.FindRow(ctx, app.row) })
 		return found, "", err
@@ -178,9 +199,12 @@ func (m *MigratingStore) findAppMoved(ctx context.Context, app AppToken) (Found,
 // findAlias follows the alias of a row. fresh: past the cache, when the database has just said that the
 // session must be in Redis.
 func (m *MigratingStore) findAlias(ctx context.Context, app AppToken, fresh bool) (Found, string, error) {
-	a, err := m.redis.alias(ctx, app.row, fresh)
+	a, err := m.redis.alias(ctx, rowID(app.row), fresh)
 	if err != nil {
 		return Found{}, "", err
+	}
+	if a.State == aliasEnded {
+		return Found{}, "", errEnded
 	}
 	token, err := a.open(app.token)
 	if err != nil {

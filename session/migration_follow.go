@@ -32,6 +32,9 @@ type Shared struct {
 	Over Setting   `json:"over"`
 	At   time.Time `json:"at"`
 	By   string    `json:"by,omitempty"`
+	// Superseded: some replica's file was changed after it. Replicas whose file was not go on by it until
+	// they are told otherwise or start again; should a file be changed back, it does not come to life again.
+	Superseded bool `json:"superseded,omitempty"`
 }
 
 // Shared reads the shared state; nil when there is none. ErrUnavailable.
@@ -97,7 +100,11 @@ func (s *RedisStore) setTable(value string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Do(s.deadlines.context(), c.B().Set().Key(s.keys.migrationTable()).Value(value).Build()).Error(); err != nil {
+	cmd := c.B().Set().Key(s.keys.migrationTable()).Value(value).Build()
+	if value == "" {
+		cmd = c.B().Del().Key(s.keys.migrationTable()).Build()
+	}
+	if err := c.Do(s.deadlines.context(), cmd).Error(); err != nil {
 		return s.failed(err)
 	}
 	return nil
@@ -126,7 +133,10 @@ func (m *MigratingStore) SetFile(s Setting) { m.file.Store(&s) }
 func (m *MigratingStore) begin() {
 	if shared, tableState, err := m.redis.readShared(); err == nil {
 		m.lastShared = shared
-		m.set(m.file.Load().Effective(shared))
+		if shared != nil && shared.Superseded {
+			m.over = shared.At
+		}
+		m.set(m.effective(*m.file.Load()))
 		m.closing.Store(tableState == tableClosing && m.Setting().State != config.StateDone)
 	}
 }
@@ -157,9 +167,33 @@ func (m *MigratingStore) look() {
 		m.damaged = true
 		m.opts.Log.Error().Err(err).Msg("the migration stays in its state")
 	}
-	m.apply(file.Effective(m.lastShared))
+	m.supersede(file)
+	m.apply(m.effective(file))
 	if err == nil {
 		m.keepTable(tableState)
+	}
+}
+
+// effective is the state by this file, and by what was shared after it.
+func (m *MigratingStore) effective(file Setting) Setting {
+	if m.lastShared != nil && m.lastShared.At.Equal(m.over) {
+		return file
+	}
+	return file.Effective(m.lastShared)
+}
+
+// supersede notes that the file was changed after the shared state was set: what was said last holds.
+func (m *MigratingStore) supersede(file Setting) {
+	if file != m.lastFile {
+		m.lastFile, m.told = file, false
+		if m.lastShared != nil {
+			m.over = m.lastShared.At
+		}
+	}
+	if s := m.lastShared; s != nil && !s.Superseded && s.At.Equal(m.over) {
+		next := *s
+		next.Superseded = true
+		_ = m.redis.SetShared(context.Background(), &next) // tried again with the next look
 	}
 }
 
@@ -167,6 +201,15 @@ func (m *MigratingStore) look() {
 func (m *MigratingStore) apply(next Setting) {
 	now := m.Setting()
 	if now == next || time.Since(m.drainSince) < settle {
+		return
+	}
+	// What is shared was checked by who set it, and a replica that was cut off has missed the steps between.
+	checked := m.lastShared != nil && next == m.lastShared.Setting
+	if next.State == config.StateDone && now.State != config.StateDrain && !checked {
+		if !m.told {
+			m.told = true
+			m.opts.Log.Error().Err(CheckStep(now.State, next.State)).Msg("the state of the migration stays " + now.String() + ": sessions that have not come over would end")
+		}
 		return
 	}
 	if now.State == config.StateDone && next.State != config.StateDrain {
@@ -194,6 +237,9 @@ func (m *MigratingStore) keepTable(state string) {
 	done := m.Setting().State == config.StateDone
 	if state != tableClosing && !(done && state != tableClosed) {
 		m.closing.Store(false)
+		if state == tableClosed && !done {
+			_ = m.redis.setTable("") // rows come in again: the next time in done closes anew. Tried again if it fails
+		}
 		return
 	}
 	m.closing.Store(!done)

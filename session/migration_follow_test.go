@@ -184,15 +184,41 @@ func TestFollowWithoutRedis(t *testing.T) {
 	r.store.SetFile(setting(config.StateDrain, 0))
 	follows(t, setting(config.StateDrain, 0), r)
 	r.store.SetFile(setting(config.StateDone, 0))
-	r.store.SetFile(setting(config.StatePrimary, 0))
-	follows(t, setting(config.StatePrimary, 0), r)
-	r.store.SetFile(setting(config.StateDone, 0))
 	time.Sleep(600 * time.Millisecond) // it looks every quarter of a second
-	if got := r.store.Setting(); got != setting(config.StatePrimary, 0) {
+	if got := r.store.Setting(); got != setting(config.StateDrain, 0) {
 		t.Errorf("without Redis it has gone over to %s", got)
 	}
 	w.redis.Restart()
 	follows(t, setting(config.StateDone, 0), r)
+}
+
+// TestWhatWasSaidLastHolds: a shared state that a file was changed after does not come to life again when the file is
+// changed back, and replicas whose file was not changed stay where they are; and a file alone does not skip drain.
+func TestWhatWasSaidLastHolds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.replica(config.StatePrimary), w.replica(config.StatePrimary)
+	w.share(a, config.StateCanary, 30, setting(config.StatePrimary, 50))
+	follows(t, setting(config.StateCanary, 30), a, b)
+	a.set(config.StateLegacy)
+	a.set(config.StatePrimary)
+	looks(t, w, 4)
+	if a.store.Setting() != setting(config.StatePrimary, 50) || b.store.Setting() != setting(config.StateCanary, 30) {
+		t.Errorf("in states %s and %s", a.store.Setting(), b.store.Setting())
+	}
+	again := w.replica(config.StatePrimary)
+	if got := again.store.Setting(); got != setting(config.StatePrimary, 50) {
+		t.Errorf("one that starts afterwards is in state %s", got)
+	}
+	// Set again, it holds again.
+	w.share(a, config.StateShadow, 0, setting(config.StatePrimary, 50))
+	follows(t, setting(config.StateShadow, 0), a, b, again)
+
+	a.store.SetFile(setting(config.StateDone, 50))
+	await(t, "the refusal", func() bool { return strings.Contains(a.log.String(), "would end") })
+	if got := a.store.Setting(); got != setting(config.StateShadow, 0) {
+		t.Errorf("the file alone led from shadow to %s", got)
+	}
 }
 
 // refuseMarks has the database refuse to mark rows; the returned statement lets it again.
@@ -266,6 +292,7 @@ func TestTableIsClosedEachTime(t *testing.T) {
 			left.isIn(r)
 			last := r
 			if how == "running" {
+				r.set(config.StateDrain)
 				r.set(config.StateDone)
 			} else {
 				if err := r.Close(t.Context()); err != nil {

@@ -161,6 +161,7 @@ func (m *MigratingStore) importApp(ctx context.Context, app AppToken, found Foun
 		if ferr == nil && found.Record.Database == DatabaseCopy {
 			found, ferr = m.flip(ctx, found)
 		}
+		m.moved(rowID(app.row), found.Record)
 		if err == nil && known == nil {
 			m.hit(ctx, row)
 		}
@@ -173,17 +174,72 @@ func (m *MigratingStore) importApp(ctx context.Context, app AppToken, found Foun
 	return found, "", err
 }
 
+// moved notes in the alias that the session is in Redis now, and its row marked.
+func (m *MigratingStore) moved(row ID, rec *Record) {
+	if rec == nil || rec.Alias != "" { // the alias of a weak token ends soon
+		return
+	}
+	m.later.once("alias", row, func() error {
+		ctx := context.Background()
+		a, err := m.redis.alias(ctx, row, true)
+		if err != nil || a.State != "" {
+			return ifUnavailable(err)
+		}
+		next := a
+		next.State = aliasMoved
+		_, err = m.redis.setAlias(ctx, row, a, next, m.aliasTTL(rec))
+		if errors.Is(err, ErrConflict) { // its token was named meanwhile
+			return err
+		}
+		return ifUnavailable(err)
+	})
+}
+
+// endAlias notes that an application's session has ended, and ends what has become of it. It is written
+// even when there is nothing in Redis yet: an application that goes on using its sessions may write the row anew.
+func (m *MigratingStore) endAlias(ctx context.Context, row ID, userID string) (was bool, err error) {
+	for range 3 {
+		a, err := m.redis.alias(ctx, row, true)
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+			return was, err
+		}
+		for _, id := range []string{a.ID, a.From} {
+			key, ok := aliasKey(a.Tag, id)
+			if !ok {
+				continue
+			}
+			there, err := m.redis.Revoke(ctx, key, userID)
+			if err != nil {
+				return was, err
+			}
+			was = was || there
+		}
+		if a.State != "" {
+			return was, nil
+		}
+		next := a
+		next.State = aliasEnded
+		if _, err = m.redis.setAlias(ctx, row, a, next, m.policy.absolute); !errors.Is(err, ErrConflict) {
+			return was, err
+		}
+	}
+	return was, unavailable(errors.New("the alias of a session keeps changing"))
+}
+
 // weakAlias is the alias to end once the new token is in use; "" for tokens that are as good as ours.
 func (m *MigratingStore) weakAlias(app AppToken) string {
 	if appsession.Strong(app.token) {
 		return ""
 	}
-	return m.redis.keys.alias(app.row)
+	return m.redis.keys.alias(rowID(app.row))
 }
 
 // ensureAlias names the session's new token, or finds the one an import that was cut short has named.
 func (m *MigratingStore) ensureAlias(ctx context.Context, app AppToken, rec *Record) (alias, error) {
-	held, err := m.redis.alias(ctx, app.row, true)
+	held, err := m.redis.alias(ctx, rowID(app.row), true)
+	if err == nil && held.State != "" {
+		return alias{}, errEnded
+	}
 	if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 		return held, err
 	}
@@ -191,7 +247,7 @@ func (m *MigratingStore) ensureAlias(ctx context.Context, app AppToken, rec *Rec
 	if err != nil {
 		return alias{}, err
 	}
-	a, err := m.redis.setAlias(ctx, app.row, alias{}, next, m.aliasTTL(rec))
+	a, err := m.redis.setAlias(ctx, rowID(app.row), alias{}, next, m.aliasTTL(rec))
 	if errors.Is(err, ErrConflict) && a.raw != "" {
 		return a, nil
 	}
@@ -215,8 +271,8 @@ func (m *MigratingStore) claim(ctx context.Context, app AppToken, a alias) (Foun
 	if err != nil {
 		return Found{}, "", err
 	}
-	next.From = a.ID
-	switch held, err := m.redis.setAlias(ctx, app.row, a, next, m.aliasTTL(found.Record)); {
+	next.From, next.State = a.ID, a.State
+	switch held, err := m.redis.setAlias(ctx, rowID(app.row), a, next, m.aliasTTL(found.Record)); {
 	case errors.Is(err, ErrConflict): // another request was first
 		if held.raw == "" || len(held.Sealed) == 0 {
 			return found, "", nil

@@ -116,7 +116,7 @@ func (m *MigratingStore) verifyRow(ctx context.Context, row Row, v *Verification
 func (m *MigratingStore) counterpart(ctx context.Context, row Row) (*Record, error) {
 	key := row.Record.Key()
 	if !key.Database {
-		a, err := m.redis.alias(ctx, row.Row, true)
+		a, err := m.redis.alias(ctx, rowID(row.Row), true)
 		if err != nil {
 			return nil, err
 		}

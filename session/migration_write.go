@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/config"
+	"gatehouse/database"
 )
 
 // Create adds a session where its token says (see place): a session born in the table goes there, and in
@@ -128,8 +129,11 @@ func (m *MigratingStore) refreshCopy(rec *Record) {
 // Revoke ends one session in both stores, the table first: an import that is under way ends before the
 // row can be deleted, and its record is found in Redis then.
 func (m *MigratingStore) Revoke(ctx context.Context, key Key, userID string) (bool, error) {
-	if !key.Database && key.Row == "" || m.Setting().State == config.StateDone {
+	if key.Row == "" && (!key.Database || m.Setting().State == config.StateDone) {
 		return m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, userID)
+	}
+	if m.Setting().State == config.StateDone {
+		return m.revokeDone(ctx, key, userID)
 	}
 	wasRow := m.Setting().State == config.StateLegacy && m.isRow(ctx, key)
 	inTable, err := m.table.Revoke(ctx, key, userID)
@@ -137,12 +141,15 @@ func (m *MigratingStore) Revoke(ctx context.Context, key Key, userID string) (bo
 	if key.Database {
 		inRedis, redisErr = m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, userID)
 	} else {
-		inRedis, redisErr = m.revokeAlias(ctx, key.Row, userID)
+		inRedis, redisErr = m.endAlias(ctx, rowID(key.Row), userID)
 	}
 	if wasRow && err == nil && redisErr != nil {
 		// The row was the session, and Redis is not needed in this state. What Redis may hold of it is at most a copy, worth nothing without the row.
 		m.later.once("drop copy", key.ID, func() error {
 			_, err := m.redis.Revoke(context.Background(), Key{Tag: key.Tag, ID: key.ID}, userID)
+			if key.Row != "" && err == nil {
+				_, err = m.endAlias(context.Background(), rowID(key.Row), userID)
+			}
 			return err
 		})
 		redisErr = nil
@@ -159,23 +166,16 @@ func (m *MigratingStore) isRow(ctx context.Context, key Key) (is bool) {
 	return err == nil && is
 }
 
-// revokeAlias ends what has become of an application's session.
-func (m *MigratingStore) revokeAlias(ctx context.Context, row, userID string) (bool, error) {
-	a, err := m.redis.alias(ctx, row, true)
-	if err != nil {
-		return false, ifUnavailable(err)
-	}
-	there := false
-	for _, id := range []string{a.ID, a.From} {
-		if key, ok := aliasKey(a.Tag, id); ok {
-			was, err := m.redis.Revoke(ctx, key, userID)
-			if err != nil {
-				return false, err
-			}
-			there = there || was
+// revokeDone ends an application's session in state done: what counts is in Redis. Where the application goes on
+// using its sessions its own one ends too, as far as there still is a table.
+func (m *MigratingStore) revokeDone(ctx context.Context, key Key, userID string) (bool, error) {
+	was, err := m.endAlias(ctx, rowID(key.Row), userID)
+	if m.forward {
+		if _, tableErr := m.table.Revoke(ctx, key, userID); tableErr != nil && !database.IsMissingTable(tableErr) {
+			m.opts.Log.Warn().Str("session", key.ID.Short()).Err(tableErr).Msg("state done: the application's own session could not be ended")
 		}
 	}
-	return there, nil
+	return was, err
 }
 
 // RevokeUser ends the user's sessions in both stores, the table first, and succeeds only if both did.
@@ -188,6 +188,14 @@ func (m *MigratingStore) RevokeUser(ctx context.Context, userID string, except .
 	fromRedis, redisErr := m.redis.RevokeUser(ctx, userID, except...)
 	if err := errors.Join(err, redisErr); err != nil {
 		return nil, err
+	}
+	if m.forward {
+		// The application may be about to write one of the rows anew.
+		for _, id := range fromTable {
+			if _, err := m.endAlias(ctx, id, userID); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return union(fromTable, fromRedis), nil
 }

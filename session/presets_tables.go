@@ -33,8 +33,7 @@ func presetTable(d database.Dialect, cookie string) preset {
 // is used; a comparison as text would read all users with every request.
 //
 // expire has no time zone: connect-pg-simple writes it in that of its connection, which is the database's
-// TimeZone. It is taken for UTC. With another TimeZone find, list and scan must say
-// s.expire AT TIME ZONE 'its name' AS expires_at, and insert, touch, count and delete_expired the reverse.
+// TimeZone, and so is ours: the casts go by it.
 func presetConnectPgSimple() preset {
 	const owner = "COALESCE(s.sess->>'userId', s.sess->'passport'->>'user')"
 	// What Express expects to find; it writes an object of its own at the next response.
@@ -42,10 +41,11 @@ func presetConnectPgSimple() preset {
 		"'userId', (SELECT to_json(u.id) FROM users u WHERE u.id = $2))"
 	h := shape{
 		table: `"session"`, id: "sid", expires: "expire",
+		read: "CAST(s.expire AS timestamptz)", write: "CAST(CAST(@ AS timestamptz) AS timestamp)",
 		owner: owner, user: "u.id AS user_id",
 		join:   "users u ON u.id = (json_populate_record(NULL::users, json_build_object('id', " + owner + "))).id",
 		person: usersColumns,
-		insert: `INSERT INTO "session" (sid, sess, expire, gatehouse) VALUES ($1, ` + sess + `, $3, $4)`,
+		insert: `INSERT INTO "session" (sid, sess, expire, gatehouse) VALUES ($1, ` + sess + `, CAST(CAST($3 AS timestamptz) AS timestamp), $4)`,
 	}
 	return preset{
 		token: config.DatabaseToken{Hash: config.TokenPlain}, expiry: config.ExpiryTimestamp, lifetime: 2 * time.Hour,

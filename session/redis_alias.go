@@ -22,9 +22,23 @@ type alias struct {
 	Sealed []byte `json:"sealed,omitempty"`
 	// From is the ID the session had before its token was made, should that have been cut short.
 	From string `json:"from,omitempty"`
+	// State says more of it, once there is more to say: aliasMoved or aliasEnded.
+	State string `json:"state,omitempty"`
 
 	raw string
 }
+
+// The values of alias.State.
+const (
+	// aliasMoved: the session was in Redis and its row was marked. If it is not there any more, it has ended, whatever
+	// becomes of the row: an application that goes on using its sessions may write it anew.
+	aliasMoved = "moved"
+	// aliasEnded: the session has ended without ever having come over.
+	aliasEnded = "ended"
+)
+
+// errEnded: the application's session has ended, and does not come back if its row does.
+var errEnded = fmt.Errorf("%w: ended", ErrNotFound)
 
 func (a alias) key() (Key, bool)  { return aliasKey(a.Tag, a.ID) }
 func (a alias) from() (Key, bool) { return aliasKey(a.Tag, a.From) }
@@ -57,7 +71,7 @@ func (a alias) open(appToken string) (string, error) {
 
 // alias reads where a row's session is. ErrNotFound, ErrCorrupt, ErrUnavailable. fresh asks past the cache:
 // for who has just heard from the database that there must be one.
-func (s *RedisStore) alias(_ context.Context, row string, fresh bool) (alias, error) {
+func (s *RedisStore) alias(_ context.Context, row ID, fresh bool) (alias, error) {
 	c, err := s.client()
 	if err != nil {
 		return alias{}, err
@@ -86,7 +100,7 @@ func parseAlias(raw string) (alias, error) {
 	if err := json.Unmarshal([]byte(raw), &a); err != nil {
 		return alias{}, fmt.Errorf("%w: alias is no JSON", ErrCorrupt)
 	}
-	if _, ok := a.key(); !ok {
+	if _, ok := a.key(); !ok && a.State != aliasEnded {
 		return alias{}, fmt.Errorf("%w: alias without an ID", ErrCorrupt)
 	}
 	return a, nil
@@ -94,7 +108,7 @@ func parseAlias(raw string) (alias, error) {
 
 // setAlias writes next over old (the zero alias: over nothing) and gives what stands there then: next, or
 // with ErrConflict what somebody else has written meanwhile.
-func (s *RedisStore) setAlias(_ context.Context, row string, old, next alias, ttl time.Duration) (alias, error) {
+func (s *RedisStore) setAlias(_ context.Context, row ID, old, next alias, ttl time.Duration) (alias, error) {
 	text, err := json.Marshal(next)
 	if err != nil {
 		return alias{}, err

@@ -91,7 +91,7 @@ func keysIn(t *testing.T, server *testredis.Server, pattern string) []string {
 func TestAliasIsWrittenOverWhatWasRead(t *testing.T) {
 	t.Parallel()
 	s, server := openAliases(t)
-	const row = "row of the application"
+	row := rowID("row of the application")
 	first, second, third := aliasOf(t, "1", "app"), aliasOf(t, "1", "app"), aliasOf(t, "1", "app")
 	held, err := s.setAlias(t.Context(), row, alias{}, first, time.Hour)
 	if err != nil || held.ID != first.ID {
@@ -148,7 +148,7 @@ func TestAliasHasOneWriter(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				held, err := s.setAlias(context.Background(), fmt.Sprint(round), alias{}, aliasOf(t, "1", "app"), time.Hour)
+				held, err := s.setAlias(context.Background(), rowID(fmt.Sprint(round)), alias{}, aliasOf(t, "1", "app"), time.Hour)
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -290,7 +290,7 @@ func TestEachKnowsItsOwn(t *testing.T) {
 	for _, p := range prefixes {
 		s := openAliasStore(t, server, p)
 		want[p] = newSession(t, s, "1").ID
-		if _, err := s.setAlias(t.Context(), "row", alias{}, aliasOf(t, "1", "app"), time.Hour); err != nil {
+		if _, err := s.setAlias(t.Context(), rowID("row"), alias{}, aliasOf(t, "1", "app"), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
