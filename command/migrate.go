@@ -68,7 +68,7 @@ func (f *migrateFlags) open(ctx context.Context) (*config.Config, *stores, error
 	}
 	opening, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	s, err := openStores(opening, cfg, session.Options{Log: zerolog.Nop()})
+	s, err := openStores(opening, cfg, session.Options{Log: zerolog.Nop(), Apart: true})
 	return cfg, s, err
 }
 
@@ -123,7 +123,7 @@ A config file whose migration.state or migration.percent is changed afterwards w
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), func(cfg *config.Config, s *stores) error {
 				if args[0] == "file" {
-					return f.unset(cmd, s)
+					return f.unset(cmd, s, force)
 				}
 				next := session.Setting{State: args[0], Percent: percent}
 				if !cmd.Flags().Changed("percent") {
@@ -139,12 +139,16 @@ A config file whose migration.state or migration.percent is changed afterwards w
 	return cmd
 }
 
-func (f *migrateFlags) unset(cmd *cobra.Command, s *stores) error {
+func (f *migrateFlags) unset(cmd *cobra.Command, s *stores, force bool) error {
+	status := s.migrating.Status(cmd.Context())
+	if err := mayGo(status, status.File, force); err != nil {
+		return err
+	}
 	if err := s.redis.SetShared(cmd.Context(), nil); err != nil {
 		return err
 	}
 	if f.json {
-		return printJSON(cmd.OutOrStdout(), s.migrating.Status(cmd.Context()))
+		return printJSON(cmd.OutOrStdout(), status.File)
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), "no shared state any more: each gateway goes by its config file")
 	return err
@@ -156,11 +160,8 @@ func (f *migrateFlags) set(cmd *cobra.Command, cfg *config.Config, s *stores, ne
 	if err := session.CheckSetting(next, s.migrating); err != nil {
 		return err
 	}
-	if err := session.CheckStep(before.State, next.State); err != nil {
+	if err := mayGo(status, next, force); err != nil {
 		return err
-	}
-	if session.Forward(before.State, next.State) && !status.Safe && !force {
-		return fmt.Errorf("it is not safe to go on from %s to %s:\n  %s\nmend that, or add --force", before, next, strings.Join(status.Why, "\n  "))
 	}
 	shared := &session.Shared{Setting: next, Over: status.File, At: time.Now().UTC(), By: whoami()}
 	if err := s.redis.SetShared(cmd.Context(), shared); err != nil {
@@ -172,6 +173,18 @@ func (f *migrateFlags) set(cmd *cobra.Command, cfg *config.Config, s *stores, ne
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s to %s: every gateway follows within a second\nback: gatehouse migrate set %s --config %s\n",
 		before, next, backTo(before), f.file)
 	return err
+}
+
+// mayGo says what speaks against going on to a state.
+func mayGo(status session.Status, next session.Setting, force bool) error {
+	before := status.Setting
+	if err := session.CheckStep(before.State, next.State); err != nil {
+		return err
+	}
+	if session.Forward(before.State, next.State) && !status.Safe && !force {
+		return fmt.Errorf("it is not safe to go on from %s to %s:\n  %s\nmend that, or add --force", before, next, strings.Join(status.Why, "\n  "))
+	}
+	return nil
 }
 
 // backTo is how the state before is set again.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (f *migrateFlags) cleanup(cmd *cobra.Command, cfg *config.Config, s *stores
 		return err
 	}
 	bar := newBar(cmd, counts.Live+counts.Moved+counts.Expired, "cleaning up")
-	taken, err := s.table.Sweep(cmd.Context(), cfg.Migration.Import.Batch, keep, func(read, _ int64) { setBar(bar, read) })
+	taken, err := s.table.Sweep(cmd.Context(), cfg.Migration.Import.Batch, s.settle(cmd.Context()), keep, func(read, _ int64) { setBar(bar, read) })
 	_ = bar.Finish()
 	if err := errors.Join(err, done()); err != nil {
 		return fmt.Errorf("%w; %d rows were deleted, run it again for the rest", err, taken)
@@ -123,8 +124,7 @@ func (f *migrateFlags) prepare(cmd *cobra.Command, apply bool) error {
 		return err
 	}
 	if err := table.Check(cmd.Context()); err == nil {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), "everything is there already")
-		return err
+		return f.prepared(cmd, nil, "everything is there already")
 	}
 	for _, statement := range statements {
 		if _, err := db.Exec(cmd.Context(), statement); err != nil && !database.IsDuplicateColumn(err) {
@@ -134,6 +134,19 @@ func (f *migrateFlags) prepare(cmd *cobra.Command, apply bool) error {
 	if err := table.Check(cmd.Context()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), "the table is ready; begin with migration.state: legacy")
+	return f.prepared(cmd, statements, "the table is ready; begin with migration.state: legacy")
+}
+
+// prepared tells what was run.
+func (f *migrateFlags) prepared(cmd *cobra.Command, statements []string, text string) error {
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), map[string]any{"applied": append([]string{}, statements...)})
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 	return err
+}
+
+// settle finishes what was cut short before a row goes.
+func (s *stores) settle(ctx context.Context) func(session.Row) error {
+	return func(row session.Row) error { return s.migrating.Settle(ctx, row) }
 }

@@ -176,7 +176,6 @@ func TestAccountsWhenTheDatabaseSaysNo(t *testing.T) {
 	}{
 		{"away", away, database.ErrUnavailable, "", ""},
 		{"no table", errors.New("relation users does not exist (SQLSTATE 42P01)"), errAccounts, "", "relation users does not exist"},
-		{"letters for a number", errors.New("invalid input syntax for type integer (SQLSTATE 22P02)"), nil, reasonBadCredentials, "22P02"},
 	} {
 		d, log := newAccounts(config.LoginDatabase{}, &fails{err: tt.err})
 		for range 3 {

@@ -80,7 +80,7 @@ func (g *Gateway) authenticate(w http.ResponseWriter, r *http.Request) error {
 		return session.ErrNotFound
 	}
 	found, err := g.Sessions.Find(r.Context(), token)
-	if errors.Is(err, session.ErrNotFound) {
+	if errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrUnavailable) {
 		return g.authenticateApp(w, r)
 	}
 	if err != nil {

@@ -64,7 +64,7 @@ func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Recor
 	}
 	m.ended(ctx, rec, ended, opts.Replaces)
 	m.endPreviousApp(ctx, l.PreviousApp)
-	if previousUser != "" && opts.Replaces.IsZero() {
+	if previous != (Key{}) && opts.Replaces.IsZero() {
 		// Unconfirmed is no reason to refuse the login: it is refused here and retried.
 		_ = m.revoke(ctx, previous, previousUser, endReplaced)
 		m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, UserID: previousUser, Session: previous.ID.Short(), Reason: endReplaced})
@@ -107,6 +107,11 @@ func (m *Manager) endPreviousApp(ctx context.Context, app AppToken) {
 	m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, Session: key.ID.Short(), Reason: endReplaced})
 }
 
+func (m *Manager) isMigrating() bool {
+	_, ok := m.store.(*MigratingStore)
+	return ok
+}
+
 // previous gives the session the browser came with and whose it is; no user when there is none.
 func (m *Manager) previous(ctx context.Context, l Login) (Key, string, error) {
 	key, ok := ParseToken(l.Previous)
@@ -121,6 +126,8 @@ func (m *Manager) previous(ctx context.Context, l Login) (Key, string, error) {
 	switch {
 	case err == nil:
 		return key, found.Record.User.ID, nil
+	case errors.Is(err, ErrUnavailable) && key.Database && m.isMigrating():
+		return key, "", nil // the table is away, and this login may not need it: it is ended without asking whose it is
 	case errors.Is(err, ErrUnavailable):
 		return Key{}, "", err
 	default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gatehouse/database"
@@ -79,11 +80,54 @@ func (s *DatabaseStore) Revoke(ctx context.Context, key Key, _ string) (bool, er
 		return false, nil
 	}
 	defer s.ending(idOf(key))()
+	if key.Row != "" {
+		return s.revokeRow(shared(ctx), id)
+	}
 	n, err := s.db.Exec(shared(ctx), s.queries.Delete, id)
 	if database.IsRefusedValue(err) {
 		return false, nil
 	}
 	return n > 0, s.failed(err)
+}
+
+// revokeRow deletes a row the application made, and none of the gateway's: what their ids are made of is no secret, and
+// whoever knows one could log its user out by writing it into the application's cookie.
+func (s *DatabaseStore) revokeRow(ctx context.Context, id string) (there bool, err error) {
+	err = s.tx(ctx, func(tx *database.Tx) error {
+		if there, err = s.lock(ctx, tx, id); err != nil || !there {
+			return err
+		}
+		row, err := s.row(ctx, tx, id)
+		if errors.Is(err, ErrNotFound) { // of a user who is gone: its lock is proof enough that it is there
+			_, err = s.exec(ctx, tx, s.queries.Delete, id)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if s.isBorn(row) {
+			there = false
+			return nil
+		}
+		_, err = s.exec(ctx, tx, s.queries.Delete, id)
+		return err
+	})
+	if database.IsRefusedValue(err) {
+		return false, nil
+	}
+	return there && err == nil, s.failed(err)
+}
+
+// isBorn reports whether the gateway made the row.
+func (s *DatabaseStore) isBorn(row *tableRow) bool {
+	if strings.HasPrefix(row.id, rowPrefix) {
+		return true
+	}
+	if row.raw == "" {
+		return false
+	}
+	noted, err := parseRecord(row.raw)
+	return err == nil && rowOf(noted.ID, s.cfg.NewID) == row.id
 }
 
 // RevokeUser raises the user's epoch and deletes the rows by one transaction, marked and expired

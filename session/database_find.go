@@ -74,14 +74,14 @@ func (s *DatabaseStore) unexpired(ctx context.Context, q database.Querier, id st
 	if err != nil {
 		return nil, nil, err
 	}
-	if row.expired() {
+	if row.expired() && !row.moved { // nobody prolongs a row that is marked
 		return nil, nil, ErrNotFound
 	}
 	rec, err := s.record(ctx, q, row, people{})
 	if err != nil {
 		return nil, nil, s.failed(err)
 	}
-	if rec.born != born || !row.now.Before(rec.ExpiresAt) {
+	if rec.born != born || !row.moved && !row.now.Before(rec.ExpiresAt) {
 		return nil, nil, ErrNotFound
 	}
 	return row, rec, nil

@@ -112,11 +112,11 @@ func (s *DatabaseStore) Scan(ctx context.Context, after string, limit int) ([]Ro
 // Counts is how many rows there are.
 type Counts struct {
 	// Live rows are neither marked nor expired, and somebody's as far as the statement can tell.
-	Live int64
+	Live int64 `json:"live"`
 	// Moved rows are marked, expired or not.
-	Moved int64
+	Moved int64 `json:"moved"`
 	// Expired rows are not marked.
-	Expired int64
+	Expired int64 `json:"expired"`
 }
 
 // Count counts the rows, by the database's clock.

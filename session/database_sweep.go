@@ -50,40 +50,55 @@ func (s *DatabaseStore) MarkAll(ctx context.Context, limit int) (marked int64, e
 	if err := s.ready(); err != nil {
 		return 0, err
 	}
-	s.marking.Lock()
-	defer s.marking.Unlock()
 	for marked < int64(limit) {
-		rows, err := s.Scan(ctx, s.markAfter, pageSize)
-		if err != nil {
+		n, through, err := s.markPage(ctx, limit-int(marked))
+		marked += n
+		if err != nil || through {
 			return marked, err
-		}
-		if len(rows) == 0 {
-			again := s.marked
-			s.markAfter, s.marked = "", false
-			if !again {
-				return marked, nil
-			}
-			continue
-		}
-		for _, row := range rows {
-			if marked == int64(limit) {
-				break
-			}
-			s.markAfter = row.Row
-			if row.Moved || row.Expired || row.Record == nil && row.Err == nil {
-				continue
-			}
-			n, err := s.exec(ctx, s.db, s.queries.Mark, row.Row)
-			if err != nil {
-				s.markAfter = "" // or the next call would pass over this row
-				return marked, err
-			}
-			marked += n
-			s.marked = s.marked || n > 0
-			if row.Record != nil {
-				s.ending(row.Record.ID)
-			}
 		}
 	}
 	return marked, nil
+}
+
+// markPage looks at one page of the table for MarkAll, and marks up to limit rows of it. through: the whole table has been
+// gone through, from its beginning, without finding any.
+func (s *DatabaseStore) markPage(ctx context.Context, limit int) (marked int64, through bool, err error) {
+	s.marking.Lock()
+	defer s.marking.Unlock()
+	rows, err := s.Scan(ctx, s.markAfter, pageSize)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(rows) == 0 {
+		again := s.marked
+		s.markAfter, s.marked = "", false
+		return 0, !again, nil
+	}
+	for _, row := range rows {
+		if marked == int64(limit) {
+			break
+		}
+		s.markAfter = row.Row
+		if row.Moved || row.Expired || row.Record == nil && row.Err == nil {
+			continue
+		}
+		n, err := s.exec(ctx, s.db, s.queries.Mark, row.Row)
+		if err != nil {
+			s.markAfter = "" // or the next call would pass over this row
+			return marked, false, err
+		}
+		marked += n
+		s.marked = s.marked || n > 0
+		if row.Record != nil {
+			s.ending(row.Record.ID)
+		}
+	}
+	return marked, false, nil
+}
+
+// markFromTheBeginning has the next markPage begin with the first row.
+func (s *DatabaseStore) markFromTheBeginning() {
+	s.marking.Lock()
+	defer s.marking.Unlock()
+	s.markAfter, s.marked = "", false
 }

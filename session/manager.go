@@ -84,6 +84,10 @@ func (m *Manager) FindApp(ctx context.Context, app AppToken) (Session, error) {
 	if !ok || app.IsZero() {
 		return Session{}, ErrNotFound
 	}
+	if m.endings.session(app.Key().ID, m.clock()) {
+		m.metrics.SessionFind("none")
+		return Session{}, ErrNotFound // logged out by this cookie, not confirmed yet
+	}
 	found, token, err := store.FindApp(ctx, app)
 	now := m.clock() // after the store's: a row that does not tell when it was used is due just now
 	var id ID

@@ -29,8 +29,9 @@ type table interface {
 	Count(ctx context.Context) (Counts, error)
 	// DeleteExpired deletes up to limit rows that have expired, and says how many.
 	DeleteExpired(ctx context.Context, limit int) (int64, error)
-	// MarkAll marks up to limit live rows as moved, and says how many.
-	MarkAll(ctx context.Context, limit int) (int64, error)
+	// markPage marks the live rows of the next page, and says when the whole table has none.
+	markPage(ctx context.Context, limit int) (marked int64, through bool, err error)
+	markFromTheBeginning()
 	// CanInsert is false for tables the gateway cannot write sessions into.
 	CanInsert() bool
 	// create is Create with a step of the caller's inside the transaction, right before it commits.
@@ -61,9 +62,13 @@ type MigratingStore struct {
 
 	current     atomic.Pointer[Setting]
 	file        atomic.Pointer[Setting]
+	closed      atomic.Bool // state done has marked every row
 	closing     atomic.Bool // the table is being closed after state done: its rows are not read
 	stats       *migrationStats
-	later       *laterQueue
+	later       *laterQueue // steps in Redis
+	rowsLater   *laterQueue // steps in the table: neither store's outage holds up the other's
+	imports     *imports
+	halves      halves
 	comparisons chan *Record
 	stop        chan struct{}
 	running     sync.WaitGroup
@@ -76,6 +81,7 @@ type MigratingStore struct {
 	told                 bool      // that a step is refused
 	drainSince           time.Time
 	damaged, closeFailed bool
+	marking              bool // rows are being marked
 }
 
 // maxComparisons bounds the sessions that wait to be compared.
@@ -128,17 +134,19 @@ func bucket(tag Tag) int {
 // NewMigratingStore joins the two stores; both belong to it from now on. It begins with the config's
 // state and follows the file's and the shared one (see Shared).
 func NewMigratingStore(redis *RedisStore, db *DatabaseStore, cfg *config.Config, opts Options) *MigratingStore {
-	return newMigratingStore(redis, db, cfg.Session, cfg.Outage, Setting{State: cfg.Migration.State, Percent: cfg.Migration.Percent}, opts)
+	return newMigratingStore(redis, db, cfg.Session, cfg.Outage, cfg.Database.MaxConnections,
+		Setting{State: cfg.Migration.State, Percent: cfg.Migration.Percent}, opts)
 }
 
-func newMigratingStore(redis *RedisStore, t table, cfg config.Session, outage config.Outage, begin Setting, opts Options) *MigratingStore {
+func newMigratingStore(redis *RedisStore, t table, cfg config.Session, outage config.Outage, connections int, begin Setting, opts Options) *MigratingStore {
 	opts = opts.withDefaults()
 	m := &MigratingStore{
 		redis: redis, table: t, policy: newPolicy(cfg), clock: opts.Clock, opts: opts,
 		outageLogin: outage.Login == config.OutageLoginDatabase, forward: cfg.Database.Cookie.Forward, stop: make(chan struct{}),
 	}
 	m.stats = newMigrationStats(redis, opts)
-	m.later = newLaterQueue(opts.Log)
+	m.later, m.rowsLater = newLaterQueue(opts.Log), newLaterQueue(opts.Log)
+	m.imports = newImports(connections)
 	m.comparisons = make(chan *Record, maxComparisons)
 	m.file.Store(&begin)
 	m.lastFile = begin
@@ -226,7 +234,7 @@ func (m *MigratingStore) Close() (err error) {
 	m.once.Do(func() {
 		close(m.stop)
 		m.running.Wait()
-		err = errors.Join(m.later.close(), m.stats.close(), m.table.Close(), m.redis.Close())
+		err = errors.Join(m.later.close(), m.rowsLater.close(), m.stats.close(), m.table.Close(), m.redis.Close())
 	})
 	return err
 }

@@ -82,7 +82,7 @@ func (m *MigratingStore) backfillRow(ctx context.Context, row Row, n *Rows, wait
 	switch {
 	case row.Moved:
 		n.Already++
-		return nil
+		return m.Settle(ctx, row)
 	case row.Err != nil:
 		n.Unreadable++
 		return nil
@@ -158,7 +158,7 @@ func (m *MigratingStore) backfillBorn(ctx context.Context, row Row) error {
 	if err != nil {
 		return err
 	}
-	return m.settle(ctx, key)
+	return m.settle(ctx, key, row.Record)
 }
 
 // backfillApp is importApp without a request: the session gets its token when its browser comes.
@@ -181,20 +181,34 @@ func (m *MigratingStore) backfillApp(ctx context.Context, row Row) error {
 		return err
 	}
 	key, _ := at.key()
-	if err := m.settle(ctx, key); err != nil {
+	if err := m.settle(ctx, key, row.Record); err != nil {
 		return err
 	}
 	m.moved(rowID(row.Row), row.Record)
 	return nil
 }
 
+// Settle finishes what was cut short after a row was marked: its session in Redis must not look like a copy, which would
+// end with its row.
+func (m *MigratingStore) Settle(ctx context.Context, row Row) error {
+	if row.Record == nil {
+		return nil
+	}
+	inRedis, err := m.counterpart(ctx, row)
+	if err != nil || inRedis.Database != DatabaseCopy {
+		return ifUnavailable(err)
+	}
+	err = m.settle(ctx, Key{Tag: TagOf(inRedis.User.ID), ID: inRedis.ID}, row.Record)
+	return ifUnavailable(err)
+}
+
 // settle notes in Redis that the row is marked.
-func (m *MigratingStore) settle(ctx context.Context, key Key) error {
+func (m *MigratingStore) settle(ctx context.Context, key Key, row *Record) error {
 	found, err := m.redis.findFresh(ctx, key)
 	if err != nil || found.Record.Database != DatabaseCopy {
 		return err
 	}
-	next := found.Record.Clone()
+	next := joined(found.Record, row)
 	next.Database = DatabaseMoved
 	left := min(m.policy.idle-m.clock().Sub(next.LastAccessed), next.ExpiresAt.Sub(m.clock()))
 	err = m.redis.Replace(ctx, found.Record, next, max(left, time.Second))

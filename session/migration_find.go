@@ -24,7 +24,7 @@ func (m *MigratingStore) Find(ctx context.Context, key Key) (Found, error) {
 	case !key.Database:
 		return m.findBornInRedis(ctx, key)
 	case set.State == config.StateDone:
-		return m.redis.Find(ctx, key)
+		return m.findDone(ctx, key)
 	case set.moves(key.Tag):
 		return m.findMoved(ctx, key)
 	default:
@@ -37,6 +37,15 @@ func (m *MigratingStore) findBornInRedis(ctx context.Context, key Key) (Found, e
 	found, err := m.redis.Find(ctx, key)
 	if err == nil && found.Record.Alias != "" {
 		m.confirm(found.Record)
+	}
+	return found, err
+}
+
+// findDone: a copy that nobody has adopted yet counts only with its row, in this state too.
+func (m *MigratingStore) findDone(ctx context.Context, key Key) (Found, error) {
+	found, err := m.redis.Find(ctx, key)
+	if err == nil && found.Record.Database == DatabaseCopy {
+		return m.adopt(ctx, key, found)
 	}
 	return found, err
 }
@@ -69,15 +78,22 @@ func (m *MigratingStore) findInTable(ctx context.Context, key Key, set Setting) 
 		}
 		return inTable, nil
 	}
+	if errors.Is(err, ErrCorrupt) {
+		return Found{}, err
+	}
 	inRedis, redisErr := m.redis.Find(ctx, key)
+	if errors.Is(err, errMigrated) && errors.Is(redisErr, ErrNotFound) {
+		inRedis, redisErr = m.redis.findFresh(ctx, key) // the cache may not have heard yet that it has come over
+	}
+	copied := redisErr == nil && inRedis.Record.Database == DatabaseCopy
 	switch {
-	case redisErr == nil && errors.Is(err, ErrNotFound) && !errors.Is(err, errMigrated) && inRedis.Record.Database == DatabaseCopy:
+	case copied && errors.Is(err, ErrNotFound) && !errors.Is(err, errMigrated):
 		// The copy of a row that is gone: the session has ended, the copy follows.
 		m.dropCopy(key, inRedis.Record.User.ID)
 		return Found{}, ErrNotFound
+	case copied && errors.Is(err, ErrUnavailable):
+		return inTable, err // a copy counts only with its row
 	case redisErr == nil:
-		// Moved; or a copy, whose row cannot be asked now. A revocation takes the copy too before
-		// it is confirmed.
 		return inRedis, nil
 	case errors.Is(err, ErrUnavailable):
 		return laterKnown(inTable, inRedis), errors.Join(err, ifUnavailable(redisErr))
@@ -109,7 +125,7 @@ func (m *MigratingStore) withoutRedis(known Found, redisErr error, ask func() (F
 	if err == nil {
 		return inTable, nil
 	}
-	return laterKnown(known, inTable), redisErr
+	return laterKnown(known, inTable), errors.Join(redisErr, ifUnavailable(err))
 }
 
 // findRow is for streams that were opened in a session of the application's: they go on when it comes over.
@@ -139,7 +155,11 @@ func (m *MigratingStore) FindApp(ctx context.Context, app AppToken) (found Found
 	set := m.Setting()
 	switch set.State {
 	case config.StateDone:
-		return m.findAlias(ctx, app, false)
+		found, token, err = m.findAlias(ctx, app, false)
+		if err == nil && found.Record.Database == DatabaseCopy {
+			return m.importApp(ctx, app, Found{})
+		}
+		return found, token, err
 	case config.StatePrimary, config.StateDrain:
 		return m.findAppMoved(ctx, app)
 	}
@@ -153,13 +173,22 @@ func (m *MigratingStore) FindApp(ctx context.Context, app AppToken) (found Found
 		}
 		return found, "", nil
 	}
+	if errors.Is(err, ErrCorrupt) {
+		return Found{}, "", err
+	}
 	inRedis, token, redisErr := m.findAlias(ctx, app, false)
+	if errors.Is(err, errMigrated) && errors.Is(redisErr, ErrNotFound) {
+		inRedis, token, redisErr = m.findAlias(ctx, app, true)
+	}
+	copied := redisErr == nil && inRedis.Record.Database == DatabaseCopy
 	switch {
-	case redisErr == nil && (errors.Is(err, errMigrated) || inRedis.Record.Database != DatabaseCopy):
+	case redisErr == nil && (errors.Is(err, errMigrated) || !copied):
 		return inRedis, token, nil
+	case copied && errors.Is(err, ErrUnavailable):
+		return found, "", err
 	case errors.Is(err, ErrUnavailable):
 		return laterKnown(found, inRedis), "", errors.Join(err, ifUnavailable(redisErr))
-	case redisErr == nil:
+	case copied:
 		return Found{}, "", ErrNotFound
 	}
 	return inRedis, "", redisErr

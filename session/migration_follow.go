@@ -162,10 +162,14 @@ func (m *MigratingStore) look() {
 	shared, tableState, err := m.redis.readShared()
 	switch {
 	case err == nil:
-		m.lastShared = shared
+		m.lastShared, m.damaged = shared, false
 	case errors.Is(err, ErrCorrupt) && !m.damaged:
 		m.damaged = true
 		m.opts.Log.Error().Err(err).Msg("the migration stays in its state")
+	}
+	if m.opts.Apart {
+		m.set(m.effective(file))
+		return
 	}
 	m.supersede(file)
 	m.apply(m.effective(file))
@@ -214,6 +218,7 @@ func (m *MigratingStore) apply(next Setting) {
 	}
 	if now.State == config.StateDone && next.State != config.StateDrain {
 		m.drainSince = time.Now()
+		m.closing.Store(true) // until it is known that no row is left that ended with done
 		m.change(Setting{State: config.StateDrain})
 		return
 	}
@@ -235,32 +240,61 @@ func (m *MigratingStore) change(next Setting) {
 // keepTable marks the rows that state done has left behind, at the latest before the table is read again.
 func (m *MigratingStore) keepTable(state string) {
 	done := m.Setting().State == config.StateDone
+	m.closed.Store(done && state == tableClosed)
 	if state != tableClosing && !(done && state != tableClosed) {
 		m.closing.Store(false)
+		m.marking = false
 		if state == tableClosed && !done {
 			_ = m.redis.setTable("") // rows come in again: the next time in done closes anew. Tried again if it fails
 		}
 		return
 	}
 	m.closing.Store(!done)
-	// A large table takes many rounds: changes of the state are followed in between.
-	for begun := time.Now(); ; {
-		if time.Since(begun) > followEvery {
-			return
-		}
-		n, err := m.table.MarkAll(context.Background(), closeBatch)
-		if err != nil && !database.IsMissingTable(err) {
-			if !m.closeFailed {
-				m.closeFailed = true
-				m.opts.Log.Warn().Err(err).Msg("the rows left in the sessions table cannot be marked as ended; it is tried again until they are, and the table is not read before")
-			}
-			return
-		}
-		if err != nil || n == 0 {
-			break
-		}
+	if !m.marking {
+		m.marking = true
+		m.table.markFromTheBeginning()
 	}
-	if m.redis.setTable(tableClosed) == nil {
+	through, err := m.markSome()
+	switch {
+	case err != nil && !m.closeFailed:
+		m.closeFailed = true
+		m.opts.Log.Warn().Err(err).Msg("the rows left in the sessions table cannot be marked as ended; it is tried again until they are, and the table is not read before")
+	case through && m.settleCopies() == nil && m.redis.setTable(tableClosed) == nil:
+		m.marking = false
 		m.closing.Store(false)
+		m.closed.Store(done)
 	}
+}
+
+// markSome marks rows for as long as it may take before the state is looked at again: a large table takes many rounds.
+// through: there is none left to mark.
+func (m *MigratingStore) markSome() (through bool, err error) {
+	for begun := time.Now(); time.Since(begun) < followEvery; {
+		select {
+		case <-m.stop:
+			return false, nil
+		default:
+		}
+		_, through, err = m.table.markPage(context.Background(), closeBatch)
+		if database.IsMissingTable(err) {
+			return true, nil
+		}
+		if err != nil || through {
+			return through, err
+		}
+	}
+	return false, nil
+}
+
+// settleCopies makes sessions of the copies whose rows are marked, and takes the others away: from now on nobody asks
+// the table about them.
+func (m *MigratingStore) settleCopies() error {
+	ctx := context.Background()
+	return m.redis.Each(ctx, func(rec *Record, err error) error {
+		if err != nil || rec.Database != DatabaseCopy || !rec.born {
+			return nil
+		}
+		_, err = m.adopt(ctx, Key{Tag: TagOf(rec.User.ID), ID: rec.ID, Database: true}, Found{Record: rec})
+		return ifUnavailable(err)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse/config"
+	"gatehouse/database"
 	"gatehouse/session/appsession"
 	"gatehouse/telemetry"
 )
@@ -19,35 +20,39 @@ func (m *MigratingStore) unlimited(rec *Record) CreateOptions {
 	return CreateOptions{Began: always, TTL: m.ttl(rec)}
 }
 
-// adopt makes a copy the session itself: its row is marked. A copy whose row is gone has ended.
+// adopt makes a copy the session itself: its row is marked. A copy whose row is gone has ended. While the database is
+// away a copy is worth what its row is: what this replica knows of it.
 func (m *MigratingStore) adopt(ctx context.Context, key Key, copied Found) (Found, error) {
 	if m.closing.Load() {
 		return Found{}, unavailable(errClosing)
 	}
-	err := m.table.Move(ctx, key, func(*Record, bool) error { return nil })
+	var row *Record
+	err := m.table.Move(ctx, key, func(rec *Record, _ bool) error {
+		row = rec
+		return nil
+	})
 	switch {
 	case err == nil:
-		return m.flip(ctx, copied)
-	case errors.Is(err, ErrNotFound):
+		return m.flip(ctx, copied, row)
+	case errors.Is(err, ErrNotFound), database.IsMissingTable(err):
 		m.dropCopy(key, copied.Record.User.ID)
 		return Found{}, ErrNotFound
-	case errors.Is(err, ErrUnavailable):
-		m.stats.add(statErrors)
-		return copied, nil // the database is away, sessions in Redis go on
 	}
-	return Found{}, err
+	m.stats.add(statErrors)
+	return m.tableFind(func() (Found, error) { return m.table.Find(ctx, key) })
 }
 
 // flip notes in Redis that the row is marked. If that fails the session is found as a copy again, and
 // adopted again, which changes nothing more.
-func (m *MigratingStore) flip(ctx context.Context, copied Found) (Found, error) {
-	next := copied.Record.Clone()
+func (m *MigratingStore) flip(ctx context.Context, copied Found, row *Record) (Found, error) {
+	next := joined(copied.Record, row)
 	next.Database = DatabaseMoved
 	err := m.redis.Replace(ctx, copied.Record, next, m.ttl(next))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Found{}, ErrNotFound
 	case err != nil: // somebody else has done so, or Redis is away: it is this session all the same
+		copied.Record = next
 		return copied, nil
 	}
 	m.imported(ctx, next)
@@ -55,9 +60,22 @@ func (m *MigratingStore) flip(ctx context.Context, copied Found) (Found, error) 
 	return copied, nil
 }
 
-// hit counts a session that was still only in the table. In state drain there should be none left.
+// joined is a copy as its row has it: who the user is and may do always, for a role that was taken away while the
+// row counted must not come back; secrets and the last use where the row's are not older.
+func joined(copied, row *Record) *Record {
+	next := copied.Clone()
+	if row == nil {
+		return next
+	}
+	next.User = row.User
+	if row.raw != "" && !row.LastAccessed.Before(copied.LastAccessed) {
+		next.Sealed, next.LastAccessed = row.Sealed, row.LastAccessed
+	}
+	return next
+}
+
+// hit tells of a session that was still only in the table. In state drain there should be none left.
 func (m *MigratingStore) hit(ctx context.Context, row *Record) {
-	m.stats.add(statDatabaseHits)
 	if m.Setting().State != config.StateDrain || row == nil {
 		return
 	}
@@ -95,28 +113,42 @@ func (m *MigratingStore) bring(ctx context.Context, next *Record) error {
 
 // importBorn brings a session over that was born in the table. Its token stays the same.
 func (m *MigratingStore) importBorn(ctx context.Context, key Key) (Found, error) {
-	if m.closing.Load() {
-		return Found{}, unavailable(errClosing)
+	// A plain look first: what is no session costs no transaction.
+	inTable, err := m.tableFind(func() (Found, error) { return m.table.Find(ctx, key) })
+	switch {
+	case errors.Is(err, errMigrated):
+		return m.arrived(ctx, key, nil)
+	case err != nil:
+		return inTable, err
+	case !m.imports.begin(key.ID):
+		return inTable, nil // served from its row, like every other session while it waits
 	}
+	defer m.imports.end(key.ID)
 	var row *Record
-	err := m.table.Move(ctx, key, func(rec *Record, moved bool) error {
+	err = m.table.Move(ctx, key, func(rec *Record, moved bool) error {
 		if moved {
 			return errMigrated
 		}
 		row = rec
 		return m.bring(ctx, m.come(rec))
 	})
-	if err == nil || errors.Is(err, errMigrated) {
-		found, ferr := m.redis.findFresh(ctx, key)
-		if ferr == nil && found.Record.Database == DatabaseCopy {
-			found, ferr = m.flip(ctx, found)
-		}
-		if err == nil {
-			m.hit(ctx, row)
-		}
-		return found, ferr
+	switch {
+	case err == nil:
+		m.hit(ctx, row)
+		return m.arrived(ctx, key, row)
+	case errors.Is(err, errMigrated):
+		return m.arrived(ctx, key, nil)
 	}
 	return m.notImported(ctx, row, err)
+}
+
+// arrived finds a session whose row is marked, past the cache, which may not have heard yet.
+func (m *MigratingStore) arrived(ctx context.Context, key Key, row *Record) (Found, error) {
+	found, err := m.redis.findFresh(ctx, key)
+	if err == nil && found.Record.Database == DatabaseCopy {
+		return m.flip(ctx, found, row)
+	}
+	return found, err
 }
 
 // notImported: without Redis the session is still in the table, where it was read under the lock.
@@ -135,13 +167,24 @@ func (m *MigratingStore) notImported(ctx context.Context, row *Record, err error
 }
 
 // importApp brings a session of the application's over and gives it a token of the gateway's.
-// found is what the table said, if it was asked already.
-func (m *MigratingStore) importApp(ctx context.Context, app AppToken, found Found) (Found, string, error) {
-	if m.closing.Load() {
-		return Found{}, "", unavailable(errClosing)
+// inTable is what the table said, if it was asked already.
+func (m *MigratingStore) importApp(ctx context.Context, app AppToken, inTable Found) (Found, string, error) {
+	asked := inTable.Record != nil
+	if !asked {
+		var err error
+		inTable, err = m.tableFind(func() (Found, error) { return m.table.FindRow(ctx, app.row) })
+		if errors.Is(err, errMigrated) {
+			return m.arrivedApp(ctx, app, nil)
+		}
+		if err != nil {
+			return inTable, "", err
+		}
 	}
-	known := found.Record
-	row := known
+	if !m.imports.begin(rowID(app.row)) {
+		return inTable, "", nil
+	}
+	defer m.imports.end(rowID(app.row))
+	var row *Record
 	err := m.table.Move(ctx, Key{Row: app.row}, func(rec *Record, moved bool) error {
 		if moved {
 			return errMigrated
@@ -156,22 +199,31 @@ func (m *MigratingStore) importApp(ctx context.Context, app AppToken, found Foun
 		next.ID, next.born, next.Alias = key.ID, false, m.weakAlias(app)
 		return m.bring(ctx, next)
 	})
-	if err == nil || errors.Is(err, errMigrated) {
-		found, token, ferr := m.findAlias(ctx, app, true)
-		if ferr == nil && found.Record.Database == DatabaseCopy {
-			found, ferr = m.flip(ctx, found)
-		}
-		m.moved(rowID(app.row), found.Record)
-		if err == nil && known == nil {
+	switch {
+	case err == nil:
+		if !asked {
 			m.hit(ctx, row)
 		}
-		return found, token, ferr
-	}
-	if errors.Is(err, ErrNotFound) {
+		return m.arrivedApp(ctx, app, row)
+	case errors.Is(err, errMigrated):
+		return m.arrivedApp(ctx, app, nil)
+	case errors.Is(err, ErrNotFound):
 		return Found{}, "", ErrNotFound
 	}
-	found, err = m.notImported(ctx, row, err)
+	found, err := m.notImported(ctx, row, err)
 	return found, "", err
+}
+
+// arrivedApp is arrived for a session of the application's.
+func (m *MigratingStore) arrivedApp(ctx context.Context, app AppToken, row *Record) (Found, string, error) {
+	found, token, err := m.findAlias(ctx, app, true)
+	if err == nil && found.Record.Database == DatabaseCopy {
+		found, err = m.flip(ctx, found, row)
+	}
+	if err == nil {
+		m.moved(rowID(app.row), found.Record)
+	}
+	return found, token, err
 }
 
 // moved notes in the alias that the session is in Redis now, and its row marked.
@@ -195,26 +247,28 @@ func (m *MigratingStore) moved(row ID, rec *Record) {
 	})
 }
 
-// endAlias notes that an application's session has ended, and ends what has become of it. It is written
-// even when there is nothing in Redis yet: an application that goes on using its sessions may write the row anew.
-func (m *MigratingStore) endAlias(ctx context.Context, row ID, userID string) (was bool, err error) {
+// endAlias ends what has become of an application's session, and notes that it has ended. note: also when it never
+// came over; an application that goes on using its sessions may write its row anew. Only for sessions there were:
+// anybody can make up cookies, and each note is kept for long.
+func (m *MigratingStore) endAlias(ctx context.Context, row ID, userID string, note bool) (was bool, err error) {
 	for range 3 {
 		a, err := m.redis.alias(ctx, row, true)
 		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 			return was, err
 		}
-		for _, id := range []string{a.ID, a.From} {
+		// Its first ID first: a claim that is under way moves it from there to the other, and finds nothing then.
+		for _, id := range []string{a.From, a.ID} {
 			key, ok := aliasKey(a.Tag, id)
 			if !ok {
 				continue
 			}
-			there, err := m.redis.Revoke(ctx, key, userID)
+			there, err := m.revokeOf(ctx, key, userID)
 			if err != nil {
 				return was, err
 			}
 			was = was || there
 		}
-		if a.State != "" {
+		if a.State == aliasEnded || a.raw == "" && !note {
 			return was, nil
 		}
 		next := a
@@ -224,6 +278,21 @@ func (m *MigratingStore) endAlias(ctx context.Context, row ID, userID string) (w
 		}
 	}
 	return was, unavailable(errors.New("the alias of a session keeps changing"))
+}
+
+// revokeOf is Revoke of a session whose user may not be known: then its record tells, so that it leaves the
+// user's index too.
+func (m *MigratingStore) revokeOf(ctx context.Context, key Key, userID string) (bool, error) {
+	if userID == "" {
+		found, err := m.redis.findFresh(ctx, key)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return false, err
+		case err == nil:
+			userID = found.Record.User.ID
+		}
+	}
+	return m.redis.Revoke(ctx, key, userID)
 }
 
 // weakAlias is the alias to end once the new token is in use; "" for tokens that are as good as ours.
@@ -237,17 +306,22 @@ func (m *MigratingStore) weakAlias(app AppToken) string {
 // ensureAlias names the session's new token, or finds the one an import that was cut short has named.
 func (m *MigratingStore) ensureAlias(ctx context.Context, app AppToken, rec *Record) (alias, error) {
 	held, err := m.redis.alias(ctx, rowID(app.row), true)
-	if err == nil && held.State != "" {
+	switch {
+	case err == nil && held.State != "":
 		return alias{}, errEnded
-	}
-	if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
-		return held, err
+	case err == nil && held.Tag == TagOf(rec.User.ID):
+		return held, nil
+	case err == nil: // the application has logged somebody else in on the row since
+	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt):
+		held = alias{}
+	default:
+		return alias{}, err
 	}
 	next, _, err := newAlias(rec.User.ID, app.token)
 	if err != nil {
 		return alias{}, err
 	}
-	a, err := m.redis.setAlias(ctx, rowID(app.row), alias{}, next, m.aliasTTL(rec))
+	a, err := m.redis.setAlias(ctx, rowID(app.row), held, next, m.aliasTTL(rec))
 	if errors.Is(err, ErrConflict) && a.raw != "" {
 		return a, nil
 	}
@@ -336,7 +410,12 @@ func (m *MigratingStore) confirm(rec *Record) {
 // dropCopy takes away a copy whose row is gone.
 func (m *MigratingStore) dropCopy(key Key, userID string) {
 	m.later.once("drop copy", key.ID, func() error {
-		_, err := m.redis.Revoke(context.Background(), Key{Tag: key.Tag, ID: key.ID}, userID)
+		ctx, key := context.Background(), Key{Tag: key.Tag, ID: key.ID}
+		found, err := m.redis.findFresh(ctx, key)
+		if err != nil || found.Record.Database != DatabaseCopy {
+			return ifUnavailable(err)
+		}
+		_, err = m.redis.Revoke(ctx, key, userID)
 		return err
 	})
 }

@@ -42,8 +42,8 @@ func (s *DatabaseStore) Dump(ctx context.Context, row string) (swept Swept, err 
 }
 
 // Sweep takes the rows out of the table whose sessions have moved to Redis, batch rows at a time. keep, if not nil, is given
-// each before; its error ends it, and so the row stays. step hears how many rows were looked at and taken out.
-func (s *DatabaseStore) Sweep(ctx context.Context, batch int, keep func(Swept) error, step func(read, taken int64)) (taken int64, err error) {
+// each; an error of it or of before ends it, and the row stays. step hears how many rows were looked at and taken out.
+func (s *DatabaseStore) Sweep(ctx context.Context, batch int, before func(Row) error, keep func(Swept) error, step func(read, taken int64)) (taken int64, err error) {
 	var read int64
 	for after := ""; ; {
 		rows, err := s.Scan(ctx, after, batch)
@@ -58,6 +58,9 @@ func (s *DatabaseStore) Sweep(ctx context.Context, batch int, keep func(Swept) e
 			read++
 			if !row.Moved {
 				continue
+			}
+			if err := before(row); err != nil {
+				return taken, err
 			}
 			n, err := s.sweepRow(ctx, row.Row, keep)
 			if err != nil {

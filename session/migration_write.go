@@ -20,10 +20,36 @@ func (m *MigratingStore) Create(ctx context.Context, rec *Record, opts CreateOpt
 		return nil, unavailable(errBeganElsewhere)
 	}
 	ended, err := m.redis.Create(ctx, rec, opts)
-	if err == nil && m.Setting().State != config.StateDone {
-		m.endRows(rec, ended, opts.Replaces)
+	if err != nil || m.isClosed() {
+		return ended, err
 	}
-	return ended, err
+	for _, id := range withID(ended, opts.Replaces) {
+		if m.endRow(ctx, Key{Tag: TagOf(rec.User.ID), ID: id, Database: true}, rec.User.ID) {
+			ended = withID(ended, id)
+		}
+	}
+	return ended, nil
+}
+
+// endRow ends a session that a new one in Redis has taken the place of in the table as well: its row, and then once more what
+// may have come over from the row in between. It reports whether there was anything.
+func (m *MigratingStore) endRow(ctx context.Context, key Key, userID string) bool {
+	end := func(ctx context.Context) (bool, error) {
+		row, err := m.table.Revoke(ctx, key, userID)
+		if err != nil && !database.IsMissingTable(err) {
+			return false, err
+		}
+		rec, err := m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, userID)
+		return row || rec, err
+	}
+	was, err := end(ctx)
+	if err != nil {
+		m.rowsLater.once("end row", key.ID, func() error {
+			_, err := end(context.Background())
+			return err
+		})
+	}
+	return was
 }
 
 // errBeganElsewhere: the state has changed between a login's beginning and its end, or a store went away.
@@ -45,7 +71,18 @@ func (m *MigratingStore) createInTable(ctx context.Context, rec *Record, opts Cr
 		return nil, err
 	}
 	for _, id := range withID(ended, opts.Replaces) {
-		m.dropCopy(Key{Tag: TagOf(rec.User.ID), ID: id}, rec.User.ID)
+		key := Key{Tag: TagOf(rec.User.ID), ID: id}
+		// Not its copy alone: it may have come over long ago, and the state have gone back since.
+		there, err := m.redis.Revoke(ctx, key, rec.User.ID)
+		if err != nil {
+			m.later.once("end", id, func() error {
+				_, err := m.redis.Revoke(context.Background(), key, rec.User.ID)
+				return err
+			})
+		}
+		if there {
+			ended = withID(ended, id)
+		}
 	}
 	return ended, nil
 }
@@ -70,21 +107,6 @@ func (m *MigratingStore) copy(ctx context.Context, rec *Record, began Epoch) err
 	return nil
 }
 
-// endRows takes away the rows of sessions that ended for a new one in Redis: copies, that were not
-// adopted yet.
-func (m *MigratingStore) endRows(rec *Record, ended []ID, replaced ID) {
-	for _, id := range withID(ended, replaced) {
-		key := Key{Tag: TagOf(rec.User.ID), ID: id, Database: true}
-		end := func() error {
-			_, err := m.table.Revoke(context.Background(), key, rec.User.ID)
-			return err
-		}
-		if end() != nil {
-			m.later.once("end row", id, end)
-		}
-	}
-}
-
 func withID(ids []ID, id ID) []ID {
 	if id.IsZero() || slices.Contains(ids, id) {
 		return ids
@@ -103,7 +125,16 @@ func (m *MigratingStore) Replace(ctx context.Context, old, next *Record, ttl tim
 	if m.closing.Load() {
 		return unavailable(errClosing)
 	}
-	if err := m.table.Replace(ctx, old, next, ttl); err != nil {
+	err := m.table.Replace(ctx, old, next, ttl)
+	if errors.Is(err, errMigrated) && old.born {
+		// It came over meanwhile: whoever changes it goes on from there.
+		found, ferr := m.redis.findFresh(ctx, Key{Tag: TagOf(old.User.ID), ID: old.ID})
+		if ferr != nil {
+			return ferr
+		}
+		return &ConflictError{Current: found.Record}
+	}
+	if err != nil {
 		return err
 	}
 	if m.Setting().State == config.StateShadow && old.born {
@@ -129,27 +160,32 @@ func (m *MigratingStore) refreshCopy(rec *Record) {
 // Revoke ends one session in both stores, the table first: an import that is under way ends before the
 // row can be deleted, and its record is found in Redis then.
 func (m *MigratingStore) Revoke(ctx context.Context, key Key, userID string) (bool, error) {
-	if key.Row == "" && (!key.Database || m.Setting().State == config.StateDone) {
+	if key.Row == "" && (!key.Database || m.isClosed()) {
 		return m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, userID)
 	}
-	if m.Setting().State == config.StateDone {
+	if m.isClosed() {
 		return m.revokeDone(ctx, key, userID)
 	}
 	wasRow := m.Setting().State == config.StateLegacy && m.isRow(ctx, key)
 	inTable, err := m.table.Revoke(ctx, key, userID)
+	if database.IsMissingTable(err) && m.Setting().State == config.StateDone {
+		err = nil
+	}
 	inRedis, redisErr := false, error(nil)
 	if key.Database {
 		inRedis, redisErr = m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, userID)
 	} else {
-		inRedis, redisErr = m.endAlias(ctx, rowID(key.Row), userID)
+		inRedis, redisErr = m.endAlias(ctx, rowID(key.Row), userID, inTable && m.forward)
 	}
 	if wasRow && err == nil && redisErr != nil {
 		// The row was the session, and Redis is not needed in this state. What Redis may hold of it is at most a copy, worth nothing without the row.
-		m.later.once("drop copy", key.ID, func() error {
-			_, err := m.redis.Revoke(context.Background(), Key{Tag: key.Tag, ID: key.ID}, userID)
-			if key.Row != "" && err == nil {
-				_, err = m.endAlias(context.Background(), rowID(key.Row), userID)
+		m.later.once("end", key.ID, func() error {
+			ctx := context.Background()
+			if key.Row != "" {
+				_, err := m.endAlias(ctx, rowID(key.Row), userID, m.forward)
+				return err
 			}
+			_, err := m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, userID)
 			return err
 		})
 		redisErr = nil
@@ -169,7 +205,7 @@ func (m *MigratingStore) isRow(ctx context.Context, key Key) (is bool) {
 // revokeDone ends an application's session in state done: what counts is in Redis. Where the application goes on
 // using its sessions its own one ends too, as far as there still is a table.
 func (m *MigratingStore) revokeDone(ctx context.Context, key Key, userID string) (bool, error) {
-	was, err := m.endAlias(ctx, rowID(key.Row), userID)
+	was, err := m.endAlias(ctx, rowID(key.Row), userID, false)
 	if m.forward {
 		if _, tableErr := m.table.Revoke(ctx, key, userID); tableErr != nil && !database.IsMissingTable(tableErr) {
 			m.opts.Log.Warn().Str("session", key.ID.Short()).Err(tableErr).Msg("state done: the application's own session could not be ended")
@@ -178,26 +214,41 @@ func (m *MigratingStore) revokeDone(ctx context.Context, key Key, userID string)
 	return was, err
 }
 
-// RevokeUser ends the user's sessions in both stores, the table first, and succeeds only if both did.
+// RevokeUser ends the user's sessions in both stores, the table first, and succeeds only if both did. When the
+// manager tries it again, only what has not succeeded is done again: else every login into the table would be ended too for as
+// long as Redis is away.
 func (m *MigratingStore) RevokeUser(ctx context.Context, userID string, except ...ID) ([]ID, error) {
-	if m.Setting().State == config.StateDone {
+	if m.isClosed() {
 		return m.redis.RevokeUser(ctx, userID, except...)
 	}
-	fromTable, err := m.table.RevokeUser(ctx, userID, except...)
+	var fromTable []ID
+	var err error
+	if !isRetry(ctx) || !m.halves.has(userID, except) {
+		fromTable, err = m.table.RevokeUser(ctx, userID, except...)
+		if database.IsMissingTable(err) && m.Setting().State == config.StateDone {
+			err = nil
+		}
+	}
 	// Also when the database is away: what can end now ends now.
 	fromRedis, redisErr := m.redis.RevokeUser(ctx, userID, except...)
+	m.halves.set(userID, except, err == nil && redisErr != nil)
 	if err := errors.Join(err, redisErr); err != nil {
 		return nil, err
 	}
 	if m.forward {
 		// The application may be about to write one of the rows anew.
 		for _, id := range fromTable {
-			if _, err := m.endAlias(ctx, id, userID); err != nil {
+			if _, err := m.endAlias(ctx, id, userID, true); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return union(fromTable, fromRedis), nil
+}
+
+// isClosed: no row of the table is a session any more.
+func (m *MigratingStore) isClosed() bool {
+	return m.Setting().State == config.StateDone && m.closed.Load()
 }
 
 func union(a, b []ID) []ID {
@@ -213,10 +264,13 @@ func union(a, b []ID) []ID {
 // List gives the user's sessions of both stores, oldest first. A session that has a copy is listed once.
 func (m *MigratingStore) List(ctx context.Context, userID string) ([]*Record, error) {
 	inRedis, err := m.redis.List(ctx, userID)
-	if m.Setting().State == config.StateDone {
+	if m.isClosed() {
 		return inRedis, err
 	}
 	rows, tableErr := m.table.List(ctx, userID)
+	if database.IsMissingTable(tableErr) && m.Setting().State == config.StateDone {
+		tableErr = nil
+	}
 	if err := errors.Join(err, tableErr); err != nil {
 		return nil, err
 	}

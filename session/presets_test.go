@@ -167,7 +167,7 @@ func laravel(_ *testing.T, d dialect) framework {
 			create table users (id bigint unsigned not null auto_increment primary key, name varchar(255) not null, email varchar(255) not null, email_verified_at timestamp null, password varchar(255) not null,
 				remember_token varchar(100) null, created_at timestamp null, updated_at timestamp null) default character set utf8mb4 collate 'utf8mb4_unicode_ci';`) +
 			"INSERT INTO users (id, name, email, email_verified_at, password) VALUES (1, 'Ann', 'ann@example.com', '2024-01-01', 'x'), (2, 'Bob', 'bob@example.com', NULL, 'x')",
-		live: fmt.Sprintf(row, "", "1", used(60)), dead: fmt.Sprintf(row, "d", "1", used(-60)), nobody: fmt.Sprintf(row, "n", "NULL", used(60)),
+		live: fmt.Sprintf(row, "", "1", used(3600)), dead: fmt.Sprintf(row, "d", "1", used(-60)), nobody: fmt.Sprintf(row, "n", "NULL", used(3600)),
 		token: "Tok", user: session.User{ID: "1", Email: "ann@example.com", Name: "Ann", EmailVerified: true},
 		lock: "DELETE FROM users WHERE id = 1",
 	}

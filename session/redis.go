@@ -25,6 +25,9 @@ type Options struct {
 	Log   zerolog.Logger
 	// Metrics may be nil.
 	Metrics *telemetry.Metrics
+	// Apart: this process answers no requests. It follows the state of the migration, and does nothing that
+	// belongs to it: who only looks, with a file that says done, must end nobody's session.
+	Apart bool
 }
 
 func (o Options) withDefaults() Options {

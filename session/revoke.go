@@ -87,7 +87,7 @@ func (m *Manager) attempt(ctx context.Context, r revocation) bool {
 		return true
 	}
 	if r.all {
-		ids, err := m.store.RevokeUser(ctx, r.userID, r.except...)
+		ids, err := m.store.RevokeUser(retrying(ctx), r.userID, r.except...)
 		if err != nil {
 			return false
 		}
