@@ -156,8 +156,8 @@ func TestCookiesOfAnImport(t *testing.T) {
 	}
 }
 
-// TestApplicationsCookieIsStripped: both ways, unless the application goes on getting it; the gateway's own always.
-func TestApplicationsCookieIsStripped(t *testing.T) {
+// TestI07_ApplicationsSessionCookieIsStripped: both ways, unless the application goes on getting it; the gateway's own always.
+func TestI07_ApplicationsSessionCookieIsStripped(t *testing.T) {
 	t.Parallel()
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, line := range []string{"sid=fixed; Path=/", "SID=other case", "sidecar=1", "gatehouse=planted", "theme=dark"} {
