@@ -6,9 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -67,47 +65,9 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// Making a server's first data takes a second or more, copying them a tenth: each test binary makes
-// them once, and they go with the last server, or with Main.
-var template struct {
-	sync.Mutex
-	folder string
-	users  int
-}
-
-// useTemplate gives the folder to copy, until release is called.
-func useTemplate(t testing.TB) (folder string, release func()) {
-	t.Helper()
-	template.Lock()
-	defer template.Unlock()
-	if template.folder == "" {
-		folder, err := os.MkdirTemp("", "testmariadb")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := initialize(filepath.Join(folder, "data")); err != nil {
-			os.RemoveAll(folder)
-			t.Fatal(err)
-		}
-		template.folder = folder
-	}
-	template.users++
-	return filepath.Join(template.folder, "data"), releaseTemplate
-}
-
-func releaseTemplate() {
-	template.Lock()
-	defer template.Unlock()
-	template.users--
-	if template.users == 0 && template.folder != "" {
-		os.RemoveAll(template.folder)
-		template.folder = ""
-	}
-}
-
-func initialize(data string) error {
+func initialize(folder string) error {
 	args := []string{
-		"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db",
+		"--no-defaults", "--datadir=" + filepath.Join(folder, "data"), "--auth-root-authentication-method=normal", "--skip-test-db",
 		"--innodb-log-file-size=" + logFileSize, "--innodb-flush-method=nosync",
 	}
 	if os.Getuid() == 0 {

@@ -7,45 +7,25 @@ import (
 	"errors"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/internal/testserver"
 
 	"github.com/go-sql-driver/mysql"
 )
 
-// shared is the server that tests of one binary share. It ends with the last test that uses it, or
-// with Main.
-var shared struct {
-	sync.Mutex
-	server *Server
-	life   *life
-	users  int
-}
+// What the tests of this binary share.
+var (
+	shared   testserver.Shared[*Server]
+	template testserver.Template
+)
 
 // Shared gives the server that the tests of this binary share; never kill it, stop it or change what is
 // not your database's. It ends with the last test that uses it.
 func Shared(t testing.TB) *Server {
 	t.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.server == nil {
-		l := &life{TB: t}
-		shared.server, shared.life = Start(l), l
-	}
-	shared.users++
-	t.Cleanup(leaveShared)
-	return shared.server
-}
-
-func leaveShared() {
-	shared.Lock()
-	defer shared.Unlock()
-	shared.users--
-	if shared.users == 0 && shared.server != nil {
-		shared.life.end()
-		shared.server, shared.life = nil, nil
-	}
+	return shared.Use(t, func(t testing.TB) *Server { return Start(t) })
 }
 
 // Main runs the tests of a package and keeps the shared server from the first test that wants it to the
@@ -57,31 +37,10 @@ func Main(m *testing.M) int {
 
 // Keep is Main for packages that do more in TestMain: what is shared is kept until release is called.
 func Keep() (release func()) {
-	shared.Lock()
-	shared.users++
-	shared.Unlock()
-	template.Lock()
-	template.users++
-	template.Unlock()
+	server, data := shared.Keep(), template.Keep()
 	return func() {
-		leaveShared()
-		releaseTemplate()
-	}
-}
-
-// life is a test that lasts longer than the one that began it: what is cleaned up with it is cleaned up
-// when end is called.
-type life struct {
-	testing.TB
-	cleanups []func()
-}
-
-// Cleanup has no lock: only Start calls it, which holds shared's.
-func (l *life) Cleanup(f func()) { l.cleanups = append(l.cleanups, f) }
-
-func (l *life) end() {
-	for i := len(l.cleanups) - 1; i >= 0; i-- {
-		l.cleanups[i]()
+		server()
+		data()
 	}
 }
 

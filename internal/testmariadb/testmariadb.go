@@ -62,14 +62,16 @@ func TLS(cert, key string) Option {
 	return Flags("--ssl-cert="+cert, "--ssl-key="+key)
 }
 
+func newFolder() (string, error) { return os.MkdirTemp("", "testmariadb") }
+
 // Start starts a server, waits until it answers, and ends it with the test.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	if !installed() {
 		t.Fatal(hint)
 	}
-	template, release := useTemplate(t)
-	folder, err := os.MkdirTemp("", "testmariadb")
+	data, release := template.Use(t, newFolder, initialize)
+	folder, err := newFolder()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 		os.RemoveAll(s.folder)
 		release()
 	})
-	if err := copyFolder(template, s.data()); err != nil {
+	if err := copyFolder(data, s.data()); err != nil {
 		t.Fatal(err)
 	}
 	// Between choosing a port and binding it another program may take it, so try some.

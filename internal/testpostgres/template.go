@@ -5,44 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 )
-
-// Making a server's first data takes a second or two, copying them a tenth: each test binary makes
-// them once, and they go with the last server, or with Main.
-var template struct {
-	sync.Mutex
-	folder string
-	users  int
-}
-
-// useTemplate gives the folder to copy, until release is called.
-func useTemplate(t testing.TB) (folder string, release func()) {
-	t.Helper()
-	template.Lock()
-	defer template.Unlock()
-	if template.folder == "" {
-		folder := newFolder(t)
-		if err := initialize(bin(t), folder); err != nil {
-			os.RemoveAll(folder)
-			t.Fatal(err)
-		}
-		template.folder = folder
-	}
-	template.users++
-	return filepath.Join(template.folder, "data"), releaseTemplate
-}
-
-func releaseTemplate() {
-	template.Lock()
-	defer template.Unlock()
-	template.users--
-	if template.users == 0 && template.folder != "" {
-		os.RemoveAll(template.folder)
-		template.folder = ""
-	}
-}
 
 func initialize(bin, folder string) error {
 	cmd := command(folder, filepath.Join(bin, "initdb"), "-D", filepath.Join(folder, "data"), "-U", superuser,
@@ -55,24 +19,24 @@ func initialize(bin, folder string) error {
 
 // newFolder makes a folder that the user postgres can reach: t.TempDir lies inside folders that only
 // we may enter.
-func newFolder(t testing.TB) string {
-	t.Helper()
+func newFolder() (string, error) {
 	folder, err := os.MkdirTemp("", "testpostgres")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	own(t, folder)
-	return folder
+	if err := own(folder); err != nil {
+		os.RemoveAll(folder)
+		return "", err
+	}
+	return folder, nil
 }
 
 // own gives a file to the user the server runs as.
-func own(t testing.TB, path string) {
-	t.Helper()
+func own(path string) error {
 	if c := credential(); c != nil {
-		if err := os.Chown(path, int(c.Uid), int(c.Gid)); err != nil {
-			t.Fatal(err)
-		}
+		return os.Chown(path, int(c.Uid), int(c.Gid))
 	}
+	return nil
 }
 
 func writeFile(t testing.TB, path, text string) {
@@ -80,7 +44,9 @@ func writeFile(t testing.TB, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	own(t, path)
+	if err := own(path); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copyFolder keeps owners and modes, which PostgreSQL checks.

@@ -74,8 +74,13 @@ func HBA(lines ...string) Option {
 // Start starts a server, waits until it answers, and ends it with the test.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	template, release := useTemplate(t)
-	s := &Server{t: t, folder: newFolder(t)}
+	programs := bin(t)
+	data, release := template.Use(t, newFolder, func(folder string) error { return initialize(programs, folder) })
+	folder, err := newFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, folder: folder}
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -84,9 +89,8 @@ func Start(t testing.TB, opts ...Option) *Server {
 		os.RemoveAll(s.folder)
 		release()
 	})
-	s.prepare(template)
+	s.prepare(data)
 	// Between choosing a port and binding it another program may take it, so try some.
-	var err error
 	for range 5 {
 		s.port = freePort(t)
 		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
