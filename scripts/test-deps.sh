@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs, through apt-get, the programs the tests drive when they are missing:
 # redis-server for the store and outage tests, PostgreSQL and MariaDB for the database tests,
-# PHP, Django, Werkzeug, mkpasswd and htpasswd for password hashes by their original tools,
-# Node for real applications, Chromium for the browser tests, a C compiler for the race detector.
+# PHP, Django, Werkzeug, passlib, mkpasswd and htpasswd for password hashes by their original tools,
+# Laravel's encrypter, Ruby and Rack for the cookies and payloads of frameworks, Node for real applications, Chromium for the browser tests, a C compiler for the race detector.
 # Does nothing when all of them are there.
 set -euo pipefail
 
@@ -11,6 +11,7 @@ declare -A package_of=(
   [redis-cli]=redis-tools
   [mariadbd]=mariadb-server
   [php]=php-cli
+  [ruby]=ruby
   [mkpasswd]=whois
   [htpasswd]=apache2-utils
   [node]=nodejs
@@ -30,8 +31,13 @@ done
 # PostgreSQL keeps its programs apart, by version.
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 # The system's Python, for which apt-get installs; another python3 may come first on the path.
-for module in django werkzeug; do
+for module in django werkzeug passlib argon2 bcrypt; do
   /usr/bin/python3 -c "import $module" 2>/dev/null || missing+=("python3-$module")
+done
+# Libraries that have no program of their own.
+ruby -e 'require "rack"' 2>/dev/null || missing+=(ruby-rack)
+for part in Encryption Cookie; do
+  compgen -G "/usr/share/php/Illuminate/$part/*.php" >/dev/null || missing+=("php-illuminate-${part,,}")
 done
 
 if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi
