@@ -55,6 +55,9 @@ func NewManager(store Store, cfg config.Session, outage config.Outage, opts Opti
 	}
 	m.renewals = newRenewals(store, m.policy, opts.Metrics)
 	m.pending = newPending(m.attempt, opts)
+	if both, ok := store.(*MigratingStore); ok {
+		both.unended = m.unended
+	}
 	return m
 }
 

@@ -60,15 +60,16 @@ type MigratingStore struct {
 	// forward: the application goes on using its sessions, and may write their rows at any time.
 	forward bool
 
-	current     atomic.Pointer[Setting]
-	file        atomic.Pointer[Setting]
-	closed      atomic.Bool // state done has marked every row
-	closing     atomic.Bool // the table is being closed after state done: its rows are not read
-	stats       *migrationStats
-	later       *laterQueue // steps in Redis
-	rowsLater   *laterQueue // steps in the table: neither store's outage holds up the other's
-	imports     *imports
-	halves      halves
+	current atomic.Pointer[Setting]
+	file    atomic.Pointer[Setting]
+	closed  atomic.Bool // state done has marked every row
+	closing atomic.Bool // the table is being closed after state done: its rows are not read
+	stats   *migrationStats
+	later   *laterQueue
+	imports *imports
+	halves  halves
+	// unended is told of sessions that should have ended and could not be; the manager refuses them and tries on.
+	unended     func(key Key, userID string)
 	comparisons chan *Record
 	stop        chan struct{}
 	running     sync.WaitGroup
@@ -79,6 +80,7 @@ type MigratingStore struct {
 	lastFile             Setting
 	over                 time.Time // a shared state of that time counts no more
 	told                 bool      // that a step is refused
+	heard                bool      // what is shared, at least once
 	drainSince           time.Time
 	damaged, closeFailed bool
 	marking              bool // rows are being marked
@@ -145,7 +147,8 @@ func newMigratingStore(redis *RedisStore, t table, cfg config.Session, outage co
 		outageLogin: outage.Login == config.OutageLoginDatabase, forward: cfg.Database.Cookie.Forward, stop: make(chan struct{}),
 	}
 	m.stats = newMigrationStats(redis, opts)
-	m.later, m.rowsLater = newLaterQueue(opts.Log), newLaterQueue(opts.Log)
+	m.later = newLaterQueue(opts.Log)
+	m.unended = func(Key, string) {}
 	m.imports = newImports(connections)
 	m.comparisons = make(chan *Record, maxComparisons)
 	m.file.Store(&begin)
@@ -234,7 +237,7 @@ func (m *MigratingStore) Close() (err error) {
 	m.once.Do(func() {
 		close(m.stop)
 		m.running.Wait()
-		err = errors.Join(m.later.close(), m.rowsLater.close(), m.stats.close(), m.table.Close(), m.redis.Close())
+		err = errors.Join(m.later.close(), m.stats.close(), m.table.Close(), m.redis.Close())
 	})
 	return err
 }

@@ -204,8 +204,12 @@ func (m *MigratingStore) hasEnded(ctx context.Context, app AppToken) bool {
 	if err != nil || a.State == "" {
 		return false
 	}
-	if key, ok := a.key(); ok {
-		_, err = m.redis.Find(ctx, key)
+	for _, id := range []string{a.ID, a.From} {
+		if key, ok := aliasKey(a.Tag, id); ok {
+			if _, err = m.redis.Find(ctx, key); !errors.Is(err, ErrNotFound) {
+				break
+			}
+		}
 	}
 	return a.State == aliasEnded || errors.Is(err, ErrNotFound)
 }

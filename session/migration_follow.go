@@ -132,7 +132,7 @@ func (m *MigratingStore) SetFile(s Setting) { m.file.Store(&s) }
 // begin takes over the shared state before the first request. A replica that starts has no other to go from.
 func (m *MigratingStore) begin() {
 	if shared, tableState, err := m.redis.readShared(); err == nil {
-		m.lastShared = shared
+		m.lastShared, m.heard = shared, true
 		if shared != nil && shared.Superseded {
 			m.over = shared.At
 		}
@@ -163,6 +163,10 @@ func (m *MigratingStore) look() {
 	switch {
 	case err == nil:
 		m.lastShared, m.damaged = shared, false
+		if !m.heard && shared != nil && shared.Superseded {
+			m.over = shared.At // as at the start, when Redis was away
+		}
+		m.heard = true
 	case errors.Is(err, ErrCorrupt) && !m.damaged:
 		m.damaged = true
 		m.opts.Log.Error().Err(err).Msg("the migration stays in its state")
@@ -218,7 +222,7 @@ func (m *MigratingStore) apply(next Setting) {
 	}
 	if now.State == config.StateDone && next.State != config.StateDrain {
 		m.drainSince = time.Now()
-		m.closing.Store(true) // until it is known that no row is left that ended with done
+		m.leaveDone()
 		m.change(Setting{State: config.StateDrain})
 		return
 	}
@@ -228,7 +232,16 @@ func (m *MigratingStore) apply(next Setting) {
 			return // tried again
 		}
 	}
+	if now.State == config.StateDone {
+		m.leaveDone()
+	}
 	m.change(next)
+}
+
+// leaveDone: until it is known that no row is left that ended with done, none is read.
+func (m *MigratingStore) leaveDone() {
+	m.closing.Store(true)
+	m.closed.Store(false)
 }
 
 func (m *MigratingStore) change(next Setting) {
@@ -286,15 +299,34 @@ func (m *MigratingStore) markSome() (through bool, err error) {
 	return false, nil
 }
 
+// errMore: there is more to do than may be done before the state is looked at again.
+var errMore = errors.New("not finished yet")
+
 // settleCopies makes sessions of the copies whose rows are marked, and takes the others away: from now on nobody asks
 // the table about them.
 func (m *MigratingStore) settleCopies() error {
-	ctx := context.Background()
+	ctx, begun := context.Background(), time.Now()
 	return m.redis.Each(ctx, func(rec *Record, err error) error {
 		if err != nil || rec.Database != DatabaseCopy || !rec.born {
 			return nil
 		}
-		_, err = m.adopt(ctx, Key{Tag: TagOf(rec.User.ID), ID: rec.ID, Database: true}, Found{Record: rec})
-		return ifUnavailable(err)
+		select {
+		case <-m.stop:
+			return errMore
+		default:
+		}
+		if time.Since(begun) > followEvery {
+			return errMore
+		}
+		key := Key{Tag: TagOf(rec.User.ID), ID: rec.ID, Database: true}
+		row, err := m.mark(ctx, key)
+		switch {
+		case m.isRowless(err):
+			_, err = m.redis.Revoke(ctx, Key{Tag: key.Tag, ID: key.ID}, rec.User.ID)
+			return err
+		case err != nil:
+			return err
+		}
+		return ifUnavailable(m.settle(ctx, Key{Tag: key.Tag, ID: key.ID}, row))
 	})
 }

@@ -5,13 +5,20 @@ import (
 	"sync"
 )
 
-// halves are the revocations of all sessions of a user that the table has confirmed and Redis has not.
-type halves struct {
-	mu   sync.Mutex
-	done map[string]struct{}
+// half is how far a revocation of all sessions of a user has come.
+type half struct {
+	table, redis bool
+	rows         []ID // that ended in the table
 }
 
-func (h *halves) key(userID string, except []ID) string {
+// halves are the revocations of all sessions of a user that not both stores have confirmed yet. What one of them has
+// confirmed is not asked of it again with every try: that would end the logins that come later.
+type halves struct {
+	mu sync.Mutex
+	of map[string]half
+}
+
+func halfKey(userID string, except []ID) string {
 	key := userID
 	for _, id := range except {
 		key += "\x00" + string(id[:])
@@ -19,28 +26,32 @@ func (h *halves) key(userID string, except []ID) string {
 	return key
 }
 
-func (h *halves) has(userID string, except []ID) bool {
+// begin gives how far a revocation has come that is tried again; one that is asked for anew begins at the beginning.
+func (h *halves) begin(ctx context.Context, key string) half {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, ok := h.done[h.key(userID, except)]
-	return ok
+	if !isRetry(ctx) {
+		delete(h.of, key)
+	}
+	return h.of[key]
 }
 
-// set is bounded by the revocations that wait to be confirmed (maxPending): only these are tried again.
-func (h *halves) set(userID string, except []ID, half bool) {
+// keep is bounded by the revocations that wait to be confirmed (maxPending): only these are tried again.
+func (h *halves) keep(key string, come half) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := h.key(userID, except)
-	if !half {
-		delete(h.done, key)
-		return
+	if h.of == nil {
+		h.of = map[string]half{}
 	}
-	if h.done == nil {
-		h.done = map[string]struct{}{}
+	if _, known := h.of[key]; known || len(h.of) < maxPending {
+		h.of[key] = come
 	}
-	if len(h.done) < maxPending {
-		h.done[key] = struct{}{}
-	}
+}
+
+func (h *halves) done(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.of, key)
 }
 
 type retryKey struct{}

@@ -21,20 +21,34 @@ func (m *MigratingStore) adopt(ctx context.Context, key Key, copied Found) (Foun
 	if m.closing.Load() {
 		return Found{}, unavailable(errClosing)
 	}
-	var row *Record
-	err := m.table.Move(ctx, key, func(rec *Record, _ bool) error {
-		row = rec
-		return nil
-	})
+	row, err := m.mark(ctx, key)
 	switch {
 	case err == nil:
 		return m.flip(ctx, copied, row)
-	case errors.Is(err, ErrNotFound), database.IsMissingTable(err):
+	case m.isRowless(err):
 		m.dropCopy(key, copied.Record.User.ID)
 		return Found{}, ErrNotFound
 	}
 	m.stats.add(statErrors)
-	return m.tableFind(func() (Found, error) { return m.table.Find(ctx, key) })
+	inTable, findErr := m.tableFind(func() (Found, error) { return m.table.Find(ctx, key) })
+	if errors.Is(findErr, errMigrated) { // marked after all: the next request goes on from there
+		return Found{}, unavailable(err)
+	}
+	return inTable, findErr
+}
+
+// mark marks a session's row and gives what it said.
+func (m *MigratingStore) mark(ctx context.Context, key Key) (row *Record, err error) {
+	err = m.table.Move(ctx, key, func(rec *Record, _ bool) error {
+		row = rec
+		return nil
+	})
+	return row, err
+}
+
+// isRowless reports whether an error says that there is no such row. In state done the whole table may be gone.
+func (m *MigratingStore) isRowless(err error) bool {
+	return errors.Is(err, ErrNotFound) || database.IsMissingTable(err) && m.Setting().State == config.StateDone
 }
 
 // flip notes in Redis that the row is marked. If that fails the session is found as a copy again, and

@@ -44,10 +44,7 @@ func (m *MigratingStore) endRow(ctx context.Context, key Key, userID string) boo
 	}
 	was, err := end(ctx)
 	if err != nil {
-		m.rowsLater.once("end row", key.ID, func() error {
-			_, err := end(context.Background())
-			return err
-		})
+		m.unended(key, userID)
 	}
 	return was
 }
@@ -215,35 +212,54 @@ func (m *MigratingStore) revokeDone(ctx context.Context, key Key, userID string)
 }
 
 // RevokeUser ends the user's sessions in both stores, the table first, and succeeds only if both did. When the
-// manager tries it again, only what has not succeeded is done again: else every login into the table would be ended too for as
-// long as Redis is away.
+// manager tries it again, only what has not succeeded is done again: else every login into the store that has confirmed
+// it would be ended for as long as the other is away.
 func (m *MigratingStore) RevokeUser(ctx context.Context, userID string, except ...ID) ([]ID, error) {
 	if m.isClosed() {
 		return m.redis.RevokeUser(ctx, userID, except...)
 	}
-	var fromTable []ID
-	var err error
-	if !isRetry(ctx) || !m.halves.has(userID, except) {
-		fromTable, err = m.table.RevokeUser(ctx, userID, except...)
-		if database.IsMissingTable(err) && m.Setting().State == config.StateDone {
-			err = nil
+	key := halfKey(userID, except)
+	come := m.halves.begin(ctx, key)
+	var tableErr, redisErr error
+	if !come.table {
+		var ids []ID
+		ids, tableErr = m.table.RevokeUser(ctx, userID, except...)
+		if database.IsMissingTable(tableErr) && m.Setting().State == config.StateDone {
+			tableErr = nil
+		}
+		if come.rows = union(come.rows, ids); tableErr == nil {
+			// In Redis once more: a row may have come over before it was deleted.
+			come.table, come.redis = true, false
 		}
 	}
-	// Also when the database is away: what can end now ends now.
-	fromRedis, redisErr := m.redis.RevokeUser(ctx, userID, except...)
-	m.halves.set(userID, except, err == nil && redisErr != nil)
-	if err := errors.Join(err, redisErr); err != nil {
+	var inRedis []ID
+	if !come.redis { // also when the database is away: what can end now ends now
+		inRedis, redisErr = m.redis.RevokeUser(ctx, userID, except...)
+		come.redis = redisErr == nil
+	}
+	err := errors.Join(tableErr, redisErr)
+	if err == nil {
+		err = m.noteEnded(ctx, come.rows, userID)
+	}
+	if err != nil {
+		m.halves.keep(key, come)
 		return nil, err
 	}
-	if m.forward {
-		// The application may be about to write one of the rows anew.
-		for _, id := range fromTable {
-			if _, err := m.endAlias(ctx, id, userID, true); err != nil {
-				return nil, err
-			}
+	m.halves.done(key)
+	return union(come.rows, inRedis), nil
+}
+
+// noteEnded notes of rows that their sessions have ended, where the application may be about to write one of them anew.
+func (m *MigratingStore) noteEnded(ctx context.Context, rows []ID, userID string) error {
+	if !m.forward {
+		return nil
+	}
+	for _, id := range rows {
+		if _, err := m.endAlias(ctx, id, userID, true); err != nil {
+			return err
 		}
 	}
-	return union(fromTable, fromRedis), nil
+	return nil
 }
 
 // isClosed: no row of the table is a session any more.

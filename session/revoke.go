@@ -42,6 +42,13 @@ func (m *Manager) revoke(ctx context.Context, key Key, userID, reason string) er
 	return nil
 }
 
+// unended refuses a session that a new one has taken the place of and a store could not end, and tries on.
+func (m *Manager) unended(key Key, userID string) {
+	now := m.clock()
+	m.endings.refuse(key.ID)
+	m.pending.add(revocation{key: key, userID: userID, reason: endReplaced, at: now, until: now.Add(m.policy.absolute)})
+}
+
 // RevokeUser ends all sessions of a user but those in except, and makes logins of that user that
 // have begun and not finished fail. It gives how many ended. With ErrUnconfirmed this replica
 // refuses all it would find from now on, and it is retried as in Revoke; what it ended is logged then.
