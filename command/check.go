@@ -79,7 +79,7 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 		fmt.Fprintf(out, "problem  %s: %s\n", what, strings.ReplaceAll(err.Error(), "\n", "\n         "))
 	}
 	if !bad.About("redis") {
-		report("redis.addresses: "+strings.Join(cfg.Redis.Addresses, ", "), checkRedis(ctx, cfg.Redis))
+		report("redis.addresses: "+strings.Join(cfg.Redis.Addresses, ", "), checkRedis(ctx, cfg.Redis, cfg.Migration.Enabled()))
 	}
 	if cfg.Database.Enabled() && !bad.About("database") {
 		checkDatabase(ctx, cfg, bad, report)
@@ -109,7 +109,7 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 	return problems
 }
 
-func checkRedis(ctx context.Context, cfg config.Redis) error {
+func checkRedis(ctx context.Context, cfg config.Redis, migrating bool) error {
 	if cfg.Embedded() {
 		return nil
 	}
@@ -122,6 +122,12 @@ func checkRedis(ctx context.Context, cfg config.Redis) error {
 	defer store.Close()
 	if err := store.Ping(ctx); err != nil {
 		return fmt.Errorf("%w; start Redis, or correct redis.addresses, redis.username, redis.password_file or redis.tls", err)
+	}
+	if !migrating {
+		return nil
+	}
+	if _, err := store.Shared(ctx); err != nil {
+		return fmt.Errorf("the shared state of the migration cannot be read: %w; give the Redis user the rights it needs while sessions move (README)", err)
 	}
 	return nil
 }

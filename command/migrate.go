@@ -160,6 +160,10 @@ func (f *migrateFlags) set(cmd *cobra.Command, cfg *config.Config, s *stores, ne
 	if err := session.CheckSetting(next, s.migrating); err != nil {
 		return err
 	}
+	if before == next && status.Shared != nil && status.Shared.Over == status.File && !f.json {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "it is in state %s already\n", before)
+		return err
+	}
 	if err := mayGo(status, next, force); err != nil {
 		return err
 	}
@@ -178,6 +182,9 @@ func (f *migrateFlags) set(cmd *cobra.Command, cfg *config.Config, s *stores, ne
 // mayGo says what speaks against going on to a state.
 func mayGo(status session.Status, next session.Setting, force bool) error {
 	before := status.Setting
+	if status.Unknown {
+		return fmt.Errorf("the state cannot be changed while Redis cannot be asked: %s", strings.Join(status.Errors, "; "))
+	}
 	if err := session.CheckStep(before.State, next.State); err != nil {
 		return err
 	}

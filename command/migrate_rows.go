@@ -64,11 +64,14 @@ second. It can be stopped at any time (Ctrl-C) and run again: what has come over
 
 func (f *migrateFlags) backfill(cmd *cobra.Command, s *stores, perSecond, batch int) error {
 	ctx := cmd.Context()
+	if err := s.redis.Ping(ctx); err != nil {
+		return fmt.Errorf("Redis cannot be asked: %w", err)
+	}
 	counts, err := s.migrating.CountTable(ctx)
 	if err != nil {
 		return err
 	}
-	bar := newBar(cmd, counts.Live+counts.Expired, "coming over")
+	bar := newBar(cmd, counts.Live+counts.Moved+counts.Expired, "coming over")
 	limit := rate.NewLimiter(rate.Limit(perSecond), max(perSecond/10, 1))
 	var p session.Progress
 	err = s.migrating.Backfill(ctx, &p, batch, limit.Wait, func(p session.Progress) { setBar(bar, p.Read) })
@@ -133,7 +136,7 @@ func printVerification(cmd *cobra.Command, v session.Verification) {
 	fmt.Fprintf(out, "rows        %d, of which %d expired and %d with nobody logged in\n", v.Rows, v.Expired, v.Anonymous)
 	fmt.Fprintf(out, "in both     %d\n", v.Compared)
 	fmt.Fprintf(out, "database    %d sessions that are not in Redis\n", v.OnlyDatabase)
-	fmt.Fprintf(out, "redis       %d sessions that have no row\n", v.OnlyRedis)
+	fmt.Fprintf(out, "redis       %d sessions that were born there\n", v.OnlyRedis)
 	fmt.Fprintf(out, "ended       %d that had moved to Redis; gatehouse migrate cleanup takes their rows away\n", v.Ended)
 	fmt.Fprintf(out, "mismatches  %d\n", v.Mismatched)
 	for _, m := range v.Mismatches {

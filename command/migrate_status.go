@@ -56,8 +56,13 @@ var hourText = []struct{ name, text string }{
 func printStatus(out io.Writer, s session.Status, file string) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
-	line("state", "%s", s.Setting)
+	if s.Unknown {
+		line("state", "unknown: Redis cannot be asked; the config file says %s", s.File)
+	} else {
+		line("state", "%s", s.Setting)
+	}
 	switch {
+	case s.Unknown:
 	case s.Shared == nil:
 		line("", "as the config file says; no shared state is set")
 	case s.Shared.Over == s.File:
@@ -93,6 +98,8 @@ func printStatus(out io.Writer, s session.Status, file string) error {
 
 func printNext(line func(name, format string, args ...any), s session.Status, file string) {
 	switch {
+	case s.Unknown:
+		line("next", "nothing can be said without Redis")
 	case s.Next == "":
 		line("next", "nothing: the migration is done; keep database and session.database in the file until you never want to go back")
 	case s.Safe:

@@ -47,7 +47,7 @@ func openStores(ctx context.Context, cfg *config.Config, opts session.Options) (
 	if s.database, table, err = openTable(ctx, cfg, opts); err != nil {
 		return s, err
 	}
-	if s.appCookie, err = session.NewAppCookie(table, cfg.Session); err != nil {
+	if s.appCookie, err = session.NewAppCookie(table, cfg.Session, opts); err != nil {
 		return s, err
 	}
 	s.migrating, s.table = session.NewMigratingStore(s.redis, table, cfg, opts), table

@@ -50,7 +50,7 @@ func newAppGate(t *testing.T, state string, forward bool, changes ...func(*setup
 		t.Fatal(err)
 	}
 	a.exec(strings.Join(table.SchemaSQL(), ";"))
-	if a.app, err = session.NewAppCookie(table, cfg.Session); err != nil {
+	if a.app, err = session.NewAppCookie(table, cfg.Session, session.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	redis, err := session.Open(t.Context(), config.Redis{Addresses: []string{a.redis.Addr}, Timeout: 5 * time.Second}, session.Options{})

@@ -64,7 +64,7 @@ func newAppLab(t *testing.T, app http.Handler, forward bool) (l *lab, sessions *
 	sessions = &appSessions{fakeSessions: l.sessions, apps: map[string]session.Session{
 		"ada": of("1", "admin", false, ""), "bob": of("2", "user", false, ""), "bob-renewed": of("2", "user", true, ""), "cleo": of("3", "user", true, cleosToken),
 	}}
-	cookie, err := session.NewAppCookie(new(session.DatabaseStore), cfg.Session)
+	cookie, err := session.NewAppCookie(new(session.DatabaseStore), cfg.Session, session.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,10 +105,12 @@ func (g *Gateway) serveAsterisk(w http.ResponseWriter, r *http.Request) {
 // readiness remembers its answer for a moment: the endpoint is open to everybody, and must not be
 // a way to make the gateway dial.
 type readiness struct {
-	sessions interface{ Ready(context.Context) error }
-	dial     func(context.Context) error
-	clock    func() time.Time
-	log      zerolog.Logger
+	sessions interface {
+		Stores(context.Context) map[string]error
+	}
+	dial  func(context.Context) error
+	clock func() time.Time
+	log   zerolog.Logger
 
 	mu   sync.Mutex
 	at   time.Time
@@ -127,7 +129,10 @@ func (p *readiness) check() map[string]string {
 		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 		defer cancel()
 		before := p.last
-		p.last = map[string]string{"redis": p.outcome("redis", before, p.sessions.Ready(ctx)), "app": p.outcome("app", before, p.dial(ctx))}
+		p.last = map[string]string{"app": p.outcome("app", before, p.dial(ctx))}
+		for name, err := range p.sessions.Stores(ctx) {
+			p.last[name] = p.outcome(name, before, err)
+		}
 		p.at = p.clock()
 	}
 	return p.last

@@ -58,11 +58,11 @@ func (f *fakeSessions) Check(_ context.Context, key session.Key) (session.Sessio
 	return session.Session{}, session.ErrNotFound
 }
 
-func (f *fakeSessions) Ready(context.Context) error {
+func (f *fakeSessions) Stores(context.Context) map[string]error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pings++
-	return f.err
+	return map[string]error{"redis": f.err}
 }
 
 // add gives a user a session and returns its token.

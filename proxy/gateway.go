@@ -24,7 +24,7 @@ type Sessions interface {
 	Find(ctx context.Context, token string) (session.Session, error)
 	FindApp(ctx context.Context, app session.AppToken) (session.Session, error)
 	Check(ctx context.Context, key session.Key) (session.Session, error)
-	Ready(ctx context.Context) error
+	Stores(ctx context.Context) map[string]error
 }
 
 // LoginHandler answers at the login and logout paths.

@@ -3,6 +3,7 @@ package session
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/config"
@@ -25,7 +26,7 @@ func (t AppToken) IsZero() bool { return t.row == "" }
 func (t AppToken) Key() Key { return Key{ID: rowID(t.row), Row: t.row} }
 
 // AppCookie reads the application's own session cookie: people who logged in before the gateway came
-// have nothing else. Immutable and safe for concurrent use; a nil one reads nothing.
+// have nothing else. Safe for concurrent use; a nil one reads nothing.
 type AppCookie struct {
 	name    string
 	domain  string
@@ -33,7 +34,13 @@ type AppCookie struct {
 	atRest  func(token string) string
 	attrs   Cookies
 	forward bool
+	opts    Options
+	told    atomic.Int64 // when bad cookies were last logged, Unix seconds
 }
+
+// tellBad is how often it is logged that cookies do not verify: whoever wants can send some, but when nobody's does
+// the secret is wrong, and everybody is logged out.
+const tellBad = time.Minute
 
 // Name is the cookie's name, "" for a nil AppCookie.
 func (c *AppCookie) Name() string {
@@ -67,11 +74,26 @@ func (c *AppCookie) Read(h http.Header) (AppToken, bool) {
 			value, found = v, true
 		}
 	}
+	if !found {
+		return AppToken{}, false
+	}
 	token, ok := c.reader.Token(value)
-	if !found || !ok || token == "" {
+	if !ok || token == "" {
+		c.bad()
 		return AppToken{}, false
 	}
 	return AppToken{value: value, token: token, row: c.atRest(token)}, true
+}
+
+// bad counts a cookie that is not the application's, and says so now and then.
+func (c *AppCookie) bad() {
+	c.opts.Metrics.Migration("bad_cookies")
+	now, last := c.opts.Clock().Unix(), c.told.Load()
+	if now-last < int64(tellBad/time.Second) || !c.told.CompareAndSwap(last, now) {
+		return
+	}
+	c.opts.Log.Warn().Str("cookie", c.name).Msg("a cookie of the application's does not verify, and counts as none; if this goes for everybody's, " +
+		"session.database.cookie.secret or its scheme is not what the application has")
 }
 
 // Set sends the cookie again, for as long as the session may go unused. The application, which gets
@@ -91,13 +113,13 @@ func (c *AppCookie) Clear() *http.Cookie {
 
 // NewAppCookie reads the section of the table and of the gateway's own cookie, whose attributes it shares.
 // Errors are of the configuration.
-func NewAppCookie(table *DatabaseStore, cfg config.Session) (*AppCookie, error) {
+func NewAppCookie(table *DatabaseStore, cfg config.Session, opts Options) (*AppCookie, error) {
 	reader, name, err := AppCookieReader(cfg.Database)
 	if err != nil {
 		return nil, err
 	}
 	return &AppCookie{
 		name: name, domain: cfg.Database.Cookie.Domain, reader: reader, atRest: table.AtRest,
-		attrs: NewCookies(cfg.Cookie, cfg.Idle), forward: cfg.Database.Cookie.Forward,
+		attrs: NewCookies(cfg.Cookie, cfg.Idle), forward: cfg.Database.Cookie.Forward, opts: opts.withDefaults(),
 	}, nil
 }

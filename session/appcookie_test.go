@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -16,6 +17,9 @@ import (
 	"gatehouse/config"
 	"gatehouse/database"
 	"gatehouse/session"
+	"gatehouse/telemetry"
+
+	"github.com/rs/zerolog"
 )
 
 // newAppCookie needs no database: reading a cookie asks nobody.
@@ -35,7 +39,7 @@ func newAppCookie(t *testing.T, change ...func(*config.Session)) *session.AppCoo
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := session.NewAppCookie(table, cfg)
+	c, err := session.NewAppCookie(table, cfg, session.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,5 +244,32 @@ func backfill(t *testing.T, r *migrating) {
 	var p session.Progress
 	if err := r.store.Backfill(t.Context(), &p, 100, func(context.Context) error { return nil }, func(session.Progress) {}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCookiesThatDoNotVerifyAreTold: with a wrong secret everybody is logged out, and somebody must be told why; but not
+// once for each request.
+func TestCookiesThatDoNotVerifyAreTold(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default().Session
+	cfg.Database.Preset, cfg.Database.Cookie.Secret = config.PresetConnectPgSimple, "not the application's"
+	log, metrics := &buffer{}, telemetry.NewMetrics()
+	c, err := session.NewAppCookie(new(session.DatabaseStore), cfg, session.Options{Log: zerolog.New(log), Metrics: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if _, ok := c.Read(http.Header{"Cookie": {"connect.sid=s%3Aabc.def"}}); ok {
+			t.Fatal("it is taken")
+		}
+	}
+	c.Read(http.Header{"Cookie": {"other=1"}})
+	if n := strings.Count(log.String(), "session.database.cookie.secret"); n != 1 || strings.Contains(log.String(), "abc") {
+		t.Errorf("told %d times: %s", n, log)
+	}
+	w := httptest.NewRecorder()
+	metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if !strings.Contains(w.Body.String(), `gatehouse_migration_events_total{event="bad_cookies"} 5`) {
+		t.Error("not counted")
 	}
 }

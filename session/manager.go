@@ -200,6 +200,14 @@ func (m *Manager) notify(ids []ID) {
 	}
 }
 
+// Stores says of each store that is needed now, redis or database, what is wrong with it, nil if nothing is.
+func (m *Manager) Stores(ctx context.Context) map[string]error {
+	if both, ok := m.store.(*MigratingStore); ok {
+		return both.stores(ctx)
+	}
+	return map[string]error{"redis": m.store.Ping(ctx)}
+}
+
 // Ready says what is wrong with the store, nil if nothing is.
 func (m *Manager) Ready(ctx context.Context) error { return m.store.Ping(ctx) }
 

@@ -213,14 +213,24 @@ func (m *MigratingStore) place(userID string, began Epoch) (database bool) {
 
 // Ping asks the stores that are needed in the present state.
 func (m *MigratingStore) Ping(ctx context.Context) error {
-	switch set := m.Setting(); {
-	case !set.moves(topTag) && !set.moves(bottomTag):
-		return m.table.Ping(ctx)
-	case set.moves(topTag):
-		return m.redis.Ping(ctx)
-	default:
-		return errors.Join(m.redis.Ping(ctx), m.table.Ping(ctx))
+	var errs []error
+	for _, err := range m.stores(ctx) {
+		errs = append(errs, err)
 	}
+	return errors.Join(errs...)
+}
+
+// stores asks each of them. In legacy and shadow sessions are served and made without Redis, in primary, drain and
+// done without the database.
+func (m *MigratingStore) stores(ctx context.Context) map[string]error {
+	all, set := map[string]error{}, m.Setting()
+	if set.moves(bottomTag) {
+		all["redis"] = m.redis.Ping(ctx)
+	}
+	if !set.moves(topTag) {
+		all["database"] = m.table.Ping(ctx)
+	}
+	return all
 }
 
 // KnownOf gives the user's sessions in this process's memory.

@@ -107,7 +107,7 @@ func (w *world) replica(state string, change ...func(*config.Config)) *migrating
 	if r.table, err = session.OpenDatabase(db, cfg.Session.Database, cfg.Session, opts); err != nil {
 		w.t.Fatal(err)
 	}
-	if r.cookie, err = session.NewAppCookie(r.table, cfg.Session); err != nil {
+	if r.cookie, err = session.NewAppCookie(r.table, cfg.Session, opts); err != nil {
 		w.t.Fatal(err)
 	}
 	r.store = session.NewMigratingStore(r.redis, r.table, cfg, opts)

@@ -167,9 +167,10 @@ func (m *MigratingStore) look() {
 			m.over = shared.At // as at the start, when Redis was away
 		}
 		m.heard = true
-	case errors.Is(err, ErrCorrupt) && !m.damaged:
+	case !m.damaged && (errors.Is(err, ErrCorrupt) || !m.redis.breaker.open.Load() && !errors.Is(err, context.DeadlineExceeded)):
+		// Redis answers, and does not tell: rights that are missing, or something else under the key.
 		m.damaged = true
-		m.opts.Log.Error().Err(err).Msg("the migration stays in its state")
+		m.opts.Log.Error().Err(err).Msg("the shared state of the migration cannot be read; this gateway stays in state " + m.Setting().String())
 	}
 	if m.opts.Apart {
 		m.set(m.effective(file))

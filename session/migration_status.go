@@ -21,6 +21,8 @@ type Status struct {
 	LastHour map[string]int64 `json:"lastHour,omitempty"`
 	Backfill *Progress        `json:"backfill,omitempty"`
 	Errors   []string         `json:"errors,omitempty"`
+	// Unknown: Redis could not be asked, so only the file's state is known, and what gateways are in is not.
+	Unknown bool `json:"unknown,omitempty"`
 	// Next is the state that comes after this one, "" after done. Safe: nothing speaks against it;
 	// else Why says what does.
 	Next string   `json:"next,omitempty"`
@@ -60,6 +62,10 @@ func (m *MigratingStore) Status(ctx context.Context) Status {
 		s.Database = &counts
 	} else if s.Setting.State != config.StateDone {
 		note("database", err) // in state done the table may be gone
+	}
+	if s.Unknown = s.Redis == nil; s.Unknown {
+		s.Why = []string{"Redis cannot be asked"}
+		return s
 	}
 	s.Next, s.Why = s.judge()
 	s.Safe = s.Next != "" && len(s.Why) == 0

@@ -68,6 +68,9 @@ func (m *MigratingStore) Verify(ctx context.Context, batch int, step func(Verifi
 		return m.verifyRecord(ctx, rec, &v)
 	})
 	step(v)
+	for range v.Compared - min(v.Compared, v.Mismatched) {
+		m.stats.add(statCompared) // as a request would have: `migrate status` asks whether any was
+	}
 	return v, err
 }
 

@@ -67,7 +67,7 @@ func NewMetrics() *Metrics {
 		cache:   gauge("session_cache_enabled", "1 when Redis tells of changes (client tracking) and sessions are cached in memory, 0 when every request asks Redis."),
 	}
 	m.database = gauge("database_outage", "1 while the application's database is away, else 0.")
-	m.migration = counter("migration_events_total", "What happened while sessions move from the database to Redis, by event: database_hits, imports, import_errors, copies, copy_errors, compared, mismatches, without_copy, errors.", "event")
+	m.migration = counter("migration_events_total", "What happened while sessions move from the database to Redis, by event: database_hits, imports, import_errors, copies, copy_errors, compared, mismatches, without_copy, bad_cookies, errors.", "event")
 	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatehouse_migration_state", Help: "1 for the state of the migration this replica is in: legacy, shadow, canary, primary, drain, done.",
 	}, []string{"state"})
