@@ -65,7 +65,7 @@ second. It can be stopped at any time (Ctrl-C) and run again: what has come over
 func (f *migrateFlags) backfill(cmd *cobra.Command, s *stores, perSecond, batch int) error {
 	ctx := cmd.Context()
 	if err := s.redis.Ping(ctx); err != nil {
-		return fmt.Errorf("Redis cannot be asked: %w", err)
+		return fmt.Errorf("cannot ask Redis: %w", err)
 	}
 	counts, err := s.migrating.CountTable(ctx)
 	if err != nil {
