@@ -334,6 +334,8 @@ func servedForAWhile(t *testing.T) {
 	}
 	sp.server.Kill()
 	killed := time.Now()
+	// That the connection is lost is known a moment after the process is gone.
+	eventually(t, "the outage to be noticed", func() bool { return b.get("/account").StatusCode == 503 })
 	var last time.Duration // after the kill, of the last answer 200
 	served := 0
 	for time.Since(killed) < 3*time.Second {

@@ -152,15 +152,16 @@ func (h *Handler) endBoth(ctx context.Context, r *http.Request, token string) (*
 	if errors.As(err, &limit) {
 		return nil, err
 	}
-	appRec, appErr := h.endApp(ctx, r, app)
+	appRec, appErr := h.endApp(ctx, r, app, rec != nil)
 	if rec == nil {
 		rec = appRec
 	}
 	return rec, errors.Join(err, appErr)
 }
 
-// endApp revokes the session of the application's cookie. Errors as those of end.
-func (h *Handler) endApp(ctx context.Context, r *http.Request, app session.AppToken) (*session.Record, error) {
+// endApp revokes the session of the application's cookie. known: who asks has just been logged out by the gateway's.
+// Errors as those of end.
+func (h *Handler) endApp(ctx context.Context, r *http.Request, app session.AppToken, known bool) (*session.Record, error) {
 	s, err := h.deps.Sessions.FindApp(ctx, app)
 	switch {
 	case errors.Is(err, session.ErrUnavailable):
@@ -173,7 +174,7 @@ func (h *Handler) endApp(ctx context.Context, r *http.Request, app session.AppTo
 	case err != nil:
 		// It has just ended with the gateway's, or long ago. Its row goes as well, so that the application, if it
 		// goes on using its sessions, does not know the person any more either.
-		if h.allowAddress(r) != nil {
+		if !known && h.allowAddress(r) != nil {
 			return nil, nil // anybody can make up cookies, and each costs the database a question
 		}
 		return nil, h.deps.Sessions.Revoke(ctx, app.Key(), "")
