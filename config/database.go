@@ -152,7 +152,7 @@ type SessionQueries struct {
 	// required; created_at, email, name, email_verified and role are used when they are there, and now, the
 	// database's clock, by which rows expire.
 	Find string `mapstructure:"find"`
-	// Lock one row until the transaction ends: $1 id.
+	// Lock one row until the transaction ends: $1 id. Its column is named id, so that no other spelling counts.
 	Lock string `mapstructure:"lock"`
 	// Insert a row: $1 id, $2 user_id, $3 expires_at, $4 gatehouse (text).
 	Insert string `mapstructure:"insert"`

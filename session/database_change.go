@@ -99,10 +99,10 @@ func (s *DatabaseStore) revokeRow(ctx context.Context, id string) (there bool, e
 		}
 		row, err := s.row(ctx, tx, id)
 		if errors.Is(err, ErrNotFound) {
-			// Of a user who is gone, and no session; or the database takes another spelling for the id, which may
-			// be one of the gateway's rows.
-			there = false
-			return nil
+			// Nobody's, such as a cart before its owner has logged in. It goes too: the next person at the browser must
+			// not find it. The lock has compared the id, exactly.
+			_, err = s.exec(ctx, tx, s.queries.Delete, id)
+			return err
 		}
 		if err != nil {
 			return err

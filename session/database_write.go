@@ -141,8 +141,9 @@ func notGivenBack(err error) error {
 
 // lock locks the row of an id until the transaction ends, and says whether there is one.
 func (s *DatabaseStore) lock(ctx context.Context, tx *database.Tx, id string) (there bool, err error) {
-	err = tx.Query(ctx, s.queries.Lock, []any{id}, func(*database.Row) error {
-		there = true
+	err = tx.Query(ctx, s.queries.Lock, []any{id}, func(r *database.Row) error {
+		// MySQL's collations, and PostgreSQL's uuid, take other spellings for the same id.
+		there = !r.Has("id") || r.String("id") == id
 		return nil
 	})
 	if database.IsRefusedValue(err) {

@@ -38,7 +38,7 @@ func (h shape) queries(d database.Dialect) config.SessionQueries {
 	}
 	q := config.SessionQueries{
 		Find:   columns + inner + " WHERE " + id + " = $1",
-		Lock:   "SELECT " + id + from + " WHERE " + id + " = $1 FOR UPDATE",
+		Lock:   "SELECT " + id + " AS id" + from + " WHERE " + id + " = $1 FOR UPDATE",
 		Insert: h.insert,
 		Touch:  "UPDATE " + h.table + " SET " + h.expires + " = " + h.given("$2") + ", gatehouse = $3 WHERE " + h.id + " = $1",
 		Mark:   "UPDATE " + h.table + " SET migrated_at = " + stamp + " WHERE " + h.id + " = $1",
