@@ -25,35 +25,28 @@ var begin = map[Dialect][]string{
 // After a statement that failed nothing is committed, in either dialect, even when f returns nil: the error
 // is the statement's then.
 func (d *DB) Tx(ctx context.Context, f func(*Tx) error) error {
-	l := d.limit(ctx)
-	defer l.cancel()
-	if err := d.admit(l); err != nil {
-		return err
-	}
-	defer d.release()
-	conn, err := d.connect(l)
-	if err != nil {
-		return err
-	}
-	t := &Tx{db: d, ctx: ctx, conn: conn}
-	committed := false
-	defer func() { t.end(committed) }() // also when f panics
-	for _, statement := range begin[d.target.dialect] {
-		if err := t.run(l, statement); err != nil {
+	return d.use(ctx, func(l *limit, conn *sql.Conn) error {
+		t := &Tx{db: d, ctx: ctx, conn: conn}
+		committed := false
+		defer func() { t.end(committed) }() // also when f panics
+		for _, statement := range begin[d.target.dialect] {
+			if err := t.run(l, statement); err != nil {
+				return err
+			}
+		}
+		if err := f(t); err != nil {
 			return err
 		}
-	}
-	if err := f(t); err != nil {
+		if t.failed != nil {
+			return t.failed
+		}
+		// f may have taken longer than one question has.
+		l = d.limit(ctx)
+		defer l.cancel()
+		err := t.run(l, "COMMIT")
+		committed = err == nil
 		return err
-	}
-	if t.failed != nil {
-		return t.failed
-	}
-	l = d.limit(ctx)
-	defer l.cancel()
-	err = t.run(l, "COMMIT")
-	committed = err == nil
-	return err
+	})
 }
 
 func (t *Tx) run(l *limit, statement string) error {
@@ -61,17 +54,18 @@ func (t *Tx) run(l *limit, statement string) error {
 	return t.db.outcome(l, t.conn, err, nil)
 }
 
-// end gives the connection back. One whose transaction may still be open must not be used for anything else.
+// end rolls back what was not committed. A connection whose transaction may still be open must not be used for
+// anything else.
 func (t *Tx) end(committed bool) {
-	if !committed {
-		// Without the caller's deadline, which may be the reason.
-		l := t.db.limit(context.WithoutCancel(t.ctx))
-		defer l.cancel()
-		if _, err := t.conn.ExecContext(l.ctx, "ROLLBACK"); err != nil {
-			discard(t.conn)
-		}
+	if committed {
+		return
 	}
-	t.conn.Close()
+	// Without the caller's deadline, which may be the reason.
+	l := t.db.limit(context.WithoutCancel(t.ctx))
+	defer l.cancel()
+	if _, err := t.conn.ExecContext(l.ctx, "ROLLBACK"); err != nil {
+		discard(t.conn)
+	}
 }
 
 // Query, see Querier.

@@ -16,8 +16,6 @@ type table interface {
 	Store
 	// FindRow is Find for a row the application made, by its id column. Also errMigrated.
 	FindRow(ctx context.Context, row string) (Found, error)
-	// AtRest gives the id column of an application's token.
-	AtRest(token string) string
 	// Move locks a row, calls f with its session and whether it is marked already, marks it and commits.
 	// ErrNotFound: there is no such row, or it has expired. An error of f leaves all as it was.
 	Move(ctx context.Context, key Key, f func(rec *Record, moved bool) error) error
@@ -136,20 +134,17 @@ func bucket(tag Tag) int {
 // NewMigratingStore joins the two stores; both belong to it from now on. It begins with the config's
 // state and follows the file's and the shared one (see Shared).
 func NewMigratingStore(redis *RedisStore, db *DatabaseStore, cfg *config.Config, opts Options) *MigratingStore {
-	return newMigratingStore(redis, db, cfg.Session, cfg.Outage, cfg.Database.MaxConnections,
-		Setting{State: cfg.Migration.State, Percent: cfg.Migration.Percent}, opts)
-}
-
-func newMigratingStore(redis *RedisStore, t table, cfg config.Session, outage config.Outage, connections int, begin Setting, opts Options) *MigratingStore {
 	opts = opts.withDefaults()
+	begin := Setting{State: cfg.Migration.State, Percent: cfg.Migration.Percent}
 	m := &MigratingStore{
-		redis: redis, table: t, policy: newPolicy(cfg), clock: opts.Clock, opts: opts,
-		outageLogin: outage.Login == config.OutageLoginDatabase, forward: cfg.Database.Cookie.Forward, stop: make(chan struct{}),
+		redis: redis, table: db, policy: newPolicy(cfg.Session), clock: opts.Clock, opts: opts,
+		outageLogin: cfg.Outage.Login == config.OutageLoginDatabase, forward: cfg.Session.Database.Cookie.Forward,
+		stop: make(chan struct{}),
 	}
 	m.stats = newMigrationStats(redis, opts)
 	m.later = newLaterQueue(opts.Log)
 	m.unended = func(Key, string) {}
-	m.imports = newImports(connections)
+	m.imports = newImports(cfg.Database.MaxConnections)
 	m.comparisons = make(chan *Record, maxComparisons)
 	m.file.Store(&begin)
 	m.lastFile = begin

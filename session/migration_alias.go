@@ -181,7 +181,7 @@ func (m *MigratingStore) finishClaim(ctx context.Context, app AppToken, a alias,
 func (m *MigratingStore) confirm(rec *Record) {
 	m.later.once("confirm", rec.ID, func() error {
 		ctx := context.Background()
-		if err := m.redis.endAlias(ctx, rec.Alias, aliasGrace); err != nil {
+		if err := m.redis.expireAlias(ctx, rec.Alias, aliasGrace); err != nil {
 			return err
 		}
 		next := rec.Clone()

@@ -132,8 +132,8 @@ func (s *RedisStore) setAlias(_ context.Context, row ID, old, next alias, ttl ti
 	return alias{}, s.surprised(answer)
 }
 
-// endAlias lets an alias end after ttl. name is Record.Alias.
-func (s *RedisStore) endAlias(_ context.Context, name string, ttl time.Duration) error {
+// expireAlias lets an alias end after ttl. name is Record.Alias.
+func (s *RedisStore) expireAlias(_ context.Context, name string, ttl time.Duration) error {
 	c, err := s.client()
 	if err != nil {
 		return err

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatehouse/internal/testserver"
 )
 
 const hint = "MariaDB is not installed: run `make test`, it installs what the tests need"
@@ -41,7 +43,7 @@ type Server struct {
 	port     int
 	flags    []string
 	password string
-	process  *process
+	process  *testserver.Process
 }
 
 // Option changes how a server is started.
@@ -84,20 +86,15 @@ func Start(t testing.TB, opts ...Option) *Server {
 		os.RemoveAll(s.folder)
 		release()
 	})
-	if err := copyFolder(data, s.data()); err != nil {
+	if err := testserver.CopyFolder(data, s.data()); err != nil {
 		t.Fatal(err)
 	}
-	// Between choosing a port and binding it another program may take it, so try some.
-	for range 5 {
-		s.port = freePort(t)
-		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
-		if err = s.launch(); err == nil {
-			break
-		}
-		s.Kill()
-	}
+	err = testserver.OnFreePort(t, func(port int) error {
+		s.port, s.Addr = port, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		return s.launch()
+	}, s.Kill)
 	if err != nil {
-		t.Fatalf("MariaDB does not start: %v\n%s", err, s.log())
+		t.Fatalf("MariaDB does not start: %v\n%s", err, testserver.Log(s.logPath()))
 	}
 	s.Exec(t, "CREATE USER "+admin+"@'%' IDENTIFIED BY '"+s.password+"'")
 	s.Exec(t, "GRANT ALL PRIVILEGES ON *.* TO "+admin+"@'%' WITH GRANT OPTION")
@@ -126,7 +123,7 @@ func (s *Server) Kill() {
 	if s.process == nil {
 		return
 	}
-	s.process.kill()
+	s.process.End()
 	s.process = nil
 }
 
@@ -135,22 +132,15 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	if err := s.launch(); err != nil {
-		s.t.Fatalf("MariaDB does not start again: %v\n%s", err, s.log())
+		s.t.Fatalf("MariaDB does not start again: %v\n%s", err, testserver.Log(s.logPath()))
 	}
 }
 
 // Stop halts the server (SIGSTOP): connections stay open and nothing answers, as with a hung machine.
-func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Stop() { s.process.SignalOrFail(s.t, syscall.SIGSTOP) }
 
 // Cont lets a halted server go on (SIGCONT).
-func (s *Server) Cont() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.process.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("signal %v: %v", sig, err)
-	}
-}
+func (s *Server) Cont() { s.process.SignalOrFail(s.t, syscall.SIGCONT) }
 
 func (s *Server) launch() error {
 	args := []string{
@@ -166,23 +156,15 @@ func (s *Server) launch() error {
 		args = append(args, "--user=root")
 	}
 	var err error
-	if s.process, err = begin(program("mariadbd"), s.logPath(), append(args, s.flags...)); err != nil {
+	if s.process, err = testserver.Begin(exec.Command(program("mariadbd"), append(args, s.flags...)...), s.logPath()); err != nil {
 		return err
 	}
-	return s.process.await(s.ping)
+	return s.process.Await(s.ping)
 }
 
 func (s *Server) data() string    { return filepath.Join(s.folder, "data") }
 func (s *Server) socket() string  { return filepath.Join(s.folder, "socket") }
 func (s *Server) logPath() string { return filepath.Join(s.folder, "mariadb.log") }
-
-func (s *Server) log() string {
-	text, err := os.ReadFile(s.logPath())
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
 
 // program finds a program that may lie in sbin, which is not on everybody's path; "" when it is not there.
 func program(name string) string {
@@ -197,13 +179,3 @@ func program(name string) string {
 }
 
 func installed() bool { return program("mariadbd") != "" && program("mariadb-install-db") != "" }
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}

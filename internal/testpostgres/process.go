@@ -1,7 +1,6 @@
 package testpostgres
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,38 +11,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatehouse/internal/testserver"
 )
 
 // process is the running server: the postmaster and the processes it has for each connection.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-}
-
-func begin(dir, logPath, program string, args []string) (*process, error) {
-	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer logFile.Close()
-	cmd := command(dir, program, args...)
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		cmd.Wait()
-		close(p.done)
-	}()
-	return p, nil
-}
+type process struct{ *testserver.Process }
 
 // command runs a program as the user postgres when we are root, which PostgreSQL refuses to run as.
 func command(dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
-	// The server must not outlive a test binary that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: credential()}
 	return cmd
 }
@@ -61,29 +39,9 @@ func credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// await returns when ping succeeds.
-func (p *process) await(ping func() error) error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := ping()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.done:
-			return errors.New("it ended by itself")
-		default:
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("it does not answer: %w", err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
 // all gives the postmaster first and then its children.
 func (p *process) all() []int {
-	pids := []int{p.cmd.Process.Pid}
+	pids := []int{p.Pid}
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pids[0]))
 	for _, list := range lists {
 		text, _ := os.ReadFile(list)
@@ -109,10 +67,10 @@ func (p *process) halt(t testing.TB) {
 
 // freeze returns when the postmaster has stopped, which is a moment after the signal.
 func (p *process) freeze() error {
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	until(func() bool { return state(p.cmd.Process.Pid) != 'R' && state(p.cmd.Process.Pid) != 'S' })
+	until(func() bool { return state(p.Pid) != 'R' && state(p.Pid) != 'S' })
 	return nil
 }
 
@@ -131,7 +89,7 @@ func state(pid int) byte {
 }
 
 func until(done func() bool) {
-	for deadline := time.Now().Add(patience); !done() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(testserver.Patience); !done() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -140,7 +98,7 @@ func (p *process) resume(t testing.TB) {
 	t.Helper()
 	for _, pid := range p.all() {
 		// Children end by themselves as soon as the postmaster goes on.
-		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil && (pid == p.cmd.Process.Pid || err != syscall.ESRCH) {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil && (pid == p.Pid || err != syscall.ESRCH) {
 			t.Errorf("process %d does not go on: %v", pid, err)
 		}
 	}
@@ -154,7 +112,7 @@ func (p *process) kill() {
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
-	<-p.done
+	<-p.Done
 	for _, pid := range pids[1:] {
 		until(func() bool { s := state(pid); return s == 0 || s == 'Z' })
 	}
@@ -165,10 +123,10 @@ func (p *process) quit() {
 	for _, pid := range p.all() {
 		syscall.Kill(pid, syscall.SIGCONT)
 	}
-	p.cmd.Process.Signal(syscall.SIGQUIT)
+	p.Signal(syscall.SIGQUIT)
 	select {
-	case <-p.done:
-	case <-time.After(patience):
+	case <-p.Done:
+	case <-time.After(testserver.Patience):
 		p.kill()
 	}
 }

@@ -3,7 +3,6 @@ package testpostgres
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -47,12 +46,4 @@ func writeFile(t testing.TB, path, text string) {
 	if err := own(path); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// copyFolder keeps owners and modes, which PostgreSQL checks.
-func copyFolder(from, to string) error {
-	if out, err := exec.Command("cp", "-a", "--reflink=auto", from, to).CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot copy the template: %w\n%s", err, out)
-	}
-	return nil
 }

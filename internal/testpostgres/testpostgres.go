@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/internal/testserver"
 )
 
 // The superuser, and the database there is from the start.
@@ -90,17 +92,12 @@ func Start(t testing.TB, opts ...Option) *Server {
 		release()
 	})
 	s.prepare(data)
-	// Between choosing a port and binding it another program may take it, so try some.
-	for range 5 {
-		s.port = freePort(t)
-		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
-		if err = s.launch(); err == nil {
-			break
-		}
-		s.end()
-	}
+	err = testserver.OnFreePort(t, func(port int) error {
+		s.port, s.Addr = port, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		return s.launch()
+	}, s.end)
 	if err != nil {
-		t.Fatalf("PostgreSQL does not start: %v\n%s", err, s.log())
+		t.Fatalf("PostgreSQL does not start: %v\n%s", err, testserver.Log(s.logPath()))
 	}
 	if s.password != "" {
 		s.Exec(t, "ALTER USER "+superuser+" PASSWORD '"+s.password+"'")
@@ -144,7 +141,7 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	if err := s.launch(); err != nil {
-		s.t.Fatalf("PostgreSQL does not start again: %v\n%s", err, s.log())
+		s.t.Fatalf("PostgreSQL does not start again: %v\n%s", err, testserver.Log(s.logPath()))
 	}
 }
 
@@ -165,7 +162,7 @@ func (s *Server) Cont() {
 func (s *Server) prepare(template string) {
 	s.t.Helper()
 	data := s.data()
-	if err := copyFolder(template, data); err != nil {
+	if err := testserver.CopyFolder(template, data); err != nil {
 		s.t.Fatal(err)
 	}
 	if len(s.hba) == 0 {
@@ -198,12 +195,12 @@ func (s *Server) launch() error {
 	if s.cert != "" {
 		args = append(args, "-c", "ssl=on")
 	}
-	var err error
-	s.process, err = begin(s.folder, s.logPath(), filepath.Join(bin(s.t), "postgres"), append(args, s.flags...))
+	p, err := testserver.Begin(command(s.folder, filepath.Join(bin(s.t), "postgres"), append(args, s.flags...)...), s.logPath())
 	if err != nil {
 		return err
 	}
-	return s.process.await(s.ping)
+	s.process = &process{p}
+	return p.Await(s.ping)
 }
 
 // end stops the server cleanly enough that it gives its shared memory back.
@@ -218,14 +215,6 @@ func (s *Server) end() {
 
 func (s *Server) logPath() string { return filepath.Join(s.folder, "postgres.log") }
 
-func (s *Server) log() string {
-	text, err := os.ReadFile(s.logPath())
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
 // bin is the folder of the newest PostgreSQL's programs, which Debian keeps off the path.
 func bin(t testing.TB) string {
 	t.Helper()
@@ -239,14 +228,4 @@ func bin(t testing.TB) string {
 func version(bin string) int {
 	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(bin)))
 	return n
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

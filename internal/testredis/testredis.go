@@ -6,17 +6,17 @@ package testredis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"gatehouse/internal/testserver"
 
 	"github.com/redis/rueidis"
 )
@@ -26,9 +26,6 @@ const (
 	program = "redis-server"
 	hint    = "redis-server is not installed: run `make test`, it installs what the tests need"
 )
-
-// patience bounds the waits for the server: starting it, and its end.
-const patience = 20 * time.Second
 
 // Server is one redis-server.
 type Server struct {
@@ -40,8 +37,7 @@ type Server struct {
 	port     int
 	flags    []string
 	password string
-	cmd      *exec.Cmd
-	done     chan struct{}
+	process  *testserver.Process
 }
 
 // Option changes how a server is started.
@@ -78,28 +74,25 @@ func Start(t testing.TB, opts ...Option) *Server {
 		opt(s)
 	}
 	t.Cleanup(s.Kill)
-	// Between choosing a port and binding it another program may take it, so try some.
-	var err error
-	for range 5 {
-		s.port = freePort(t)
-		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
-		if err = s.launch(); err == nil {
-			return s
-		}
-		s.Kill()
+	err := testserver.OnFreePort(t, func(port int) error {
+		s.port, s.Addr = port, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		return s.launch()
+	}, s.Kill)
+	if err == nil {
+		return s
 	}
-	t.Fatalf("redis-server does not start: %v\n%s", err, s.log())
+	t.Fatalf("redis-server does not start: %v\n%s", err, testserver.Log(s.logPath()))
 	return nil
 }
 
 // Kill ends the server the hard way (SIGKILL): nothing is saved, connections break. Killing
 // a dead server does nothing.
 func (s *Server) Kill() {
-	if s.cmd == nil {
+	if s.process == nil {
 		return
 	}
-	s.cmd.Process.Kill()
-	s.wait()
+	s.process.End()
+	s.process = nil
 }
 
 // Restart starts the server again, with the same address and folder, after Kill or while it runs.
@@ -108,7 +101,7 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Launch()
 	if err := s.awaitPing(); err != nil {
-		s.t.Fatalf("redis-server does not start again: %v\n%s", err, s.log())
+		s.t.Fatalf("redis-server does not start again: %v\n%s", err, testserver.Log(s.logPath()))
 	}
 }
 
@@ -123,10 +116,10 @@ func (s *Server) Launch() {
 }
 
 // Stop halts the process (SIGSTOP): connections stay open and nothing answers, as with a hung machine.
-func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Stop() { s.process.SignalOrFail(s.t, syscall.SIGSTOP) }
 
 // Cont lets a halted process go on (SIGCONT).
-func (s *Server) Cont() { s.signal(syscall.SIGCONT) }
+func (s *Server) Cont() { s.process.SignalOrFail(s.t, syscall.SIGCONT) }
 
 // Client gives a plain client without cache, closed with the test.
 func (s *Server) Client(t testing.TB) rueidis.Client {
@@ -171,45 +164,13 @@ func (s *Server) begin() error {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
 		"--daemonize", "no", "--loglevel", "notice", "--repl-diskless-sync-delay", "0",
 	}
-	logFile, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer logFile.Close()
-	cmd := exec.Command(program, append(args, s.flags...)...)
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	// The server must not outlive a test binary that is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	s.cmd, s.done = cmd, make(chan struct{})
-	go func(done chan struct{}) {
-		cmd.Wait()
-		close(done)
-	}(s.done)
-	return nil
+	var err error
+	s.process, err = testserver.Begin(exec.Command(program, append(args, s.flags...)...), s.logPath())
+	return err
 }
 
 // awaitPing returns when the server answers a PING, which it refuses while it loads data.
-func (s *Server) awaitPing() error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := s.ping()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-s.done:
-			return errors.New("it ended by itself")
-		default:
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("it does not answer: %w", err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
+func (s *Server) awaitPing() error { return s.process.Await(s.ping) }
 
 // ping speaks the protocol by hand, so that waiting does not depend on what is tested.
 func (s *Server) ping() error {
@@ -238,38 +199,4 @@ func (s *Server) ping() error {
 	return nil
 }
 
-func (s *Server) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("signal %v: %v", sig, err)
-	}
-}
-
-func (s *Server) wait() {
-	select {
-	case <-s.done:
-	case <-time.After(patience):
-		s.t.Errorf("redis-server (process %d) does not end", s.cmd.Process.Pid)
-	}
-	s.cmd = nil
-}
-
 func (s *Server) logPath() string { return filepath.Join(s.dir, "redis.log") }
-
-func (s *Server) log() string {
-	text, err := os.ReadFile(s.logPath())
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}

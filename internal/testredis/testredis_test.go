@@ -2,9 +2,9 @@ package testredis_test
 
 import (
 	"testing"
-	"time"
 
 	"gatehouse/internal/testredis"
+	"gatehouse/internal/testserver"
 )
 
 func set(t *testing.T, s *testredis.Server) { s.Do(t, "SET", "k", "v") }
@@ -59,19 +59,7 @@ func TestServer(t *testing.T) {
 	t.Run("stopped it hangs, then goes on", func(t *testing.T) {
 		t.Parallel()
 		s := testredis.Start(t)
-		s.Stop()
-		answered := make(chan struct{})
-		go func() {
-			defer close(answered)
-			set(t, s)
-		}()
-		select {
-		case <-answered:
-			t.Error("a stopped server answered")
-		case <-time.After(50 * time.Millisecond):
-		}
-		s.Cont()
-		<-answered
+		testserver.MustHang(t, s, func() { set(t, s) })
 		if get(t, s) != "v" {
 			t.Error("it did not go on")
 		}
