@@ -35,9 +35,16 @@ type Server struct {
 	t        testing.TB
 	dir      string
 	port     int
+	bus      int // a Cluster's node listens there for the others, else 0
 	flags    []string
 	password string
-	process  *testserver.Process
+	tls      *Files   // nil: without TLS
+	mutual   bool     // clients need a certificate
+	watched  *watched // nil unless it is a sentinel
+	// sentinelPassword is for the sentinels that StartSentinel starts with the same options.
+	sentinelPassword string
+
+	process *testserver.Process
 }
 
 // Option changes how a server is started.
@@ -52,7 +59,7 @@ func Flags(args ...string) Option {
 func Password(password string) Option {
 	return func(s *Server) {
 		s.password = password
-		s.flags = append(s.flags, "--requirepass", password)
+		s.flags = append(s.flags, "--requirepass", password, "--masterauth", password)
 	}
 }
 
@@ -76,6 +83,9 @@ func Start(t testing.TB, opts ...Option) *Server {
 	t.Cleanup(s.Kill)
 	err := testserver.OnFreePort(t, func(port int) error {
 		s.port, s.Addr = port, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if err := s.prepare(); err != nil {
+			return err
+		}
 		return s.launch()
 	}, s.Kill)
 	if err == nil {
@@ -83,6 +93,26 @@ func Start(t testing.TB, opts ...Option) *Server {
 	}
 	t.Fatalf("redis-server does not start: %v\n%s", err, testserver.Log(s.logPath()))
 	return nil
+}
+
+// anyPort stands for a port that is yet to be chosen.
+const anyPort = -1
+
+// prepare does what must be done once the port is known, and not again at a restart.
+func (s *Server) prepare() error {
+	if s.watched != nil {
+		return s.writeSentinelFile()
+	}
+	if s.bus == 0 {
+		return nil
+	}
+	// The bus's default port is the server's plus 10,000, which may be past the last there is.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.bus = l.Addr().(*net.TCPAddr).Port
+	return l.Close()
 }
 
 // Kill ends the server the hard way (SIGKILL): nothing is saved, connections break. Killing
@@ -124,9 +154,7 @@ func (s *Server) Cont() { s.process.SignalOrFail(s.t, syscall.SIGCONT) }
 // Client gives a plain client without cache, closed with the test.
 func (s *Server) Client(t testing.TB) rueidis.Client {
 	t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{s.Addr}, Password: s.password, ForceSingleClient: true, DisableCache: true,
-	})
+	c, err := s.connect(false)
 	if err != nil {
 		t.Fatalf("no connection to the redis-server of this test: %v", err)
 	}
@@ -138,18 +166,40 @@ func (s *Server) Client(t testing.TB) rueidis.Client {
 // an empty message.
 func (s *Server) Do(t testing.TB, args ...string) rueidis.RedisMessage {
 	t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{s.Addr}, Password: s.password, ForceSingleClient: true, DisableCache: true, DisableRetry: true,
-	})
+	m, err := s.ask(context.Background(), args...)
 	if err != nil {
-		t.Fatalf("no connection to the redis-server of this test: %v", err)
-	}
-	defer c.Close()
-	m, err := c.Do(context.Background(), c.B().Arbitrary(args...).Build()).ToMessage()
-	if err != nil && !rueidis.IsRedisNil(err) {
 		t.Fatalf("%v: %v", args, err)
 	}
 	return m
+}
+
+// ask is Do for who can do with an error.
+func (s *Server) ask(ctx context.Context, args ...string) (rueidis.RedisMessage, error) {
+	c, err := s.connect(true)
+	if err != nil {
+		return rueidis.RedisMessage{}, fmt.Errorf("no connection to the redis-server of this test: %w", err)
+	}
+	defer c.Close()
+	m, err := c.Do(ctx, c.B().Arbitrary(args...).Build()).ToMessage()
+	if rueidis.IsRedisNil(err) {
+		err = nil
+	}
+	return m, err
+}
+
+func (s *Server) connect(once bool) (rueidis.Client, error) {
+	config, err := s.clientTLS()
+	if err != nil {
+		return nil, err
+	}
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{s.Addr}, Password: s.password, TLSConfig: config,
+		ForceSingleClient: true, DisableCache: true, DisableRetry: once,
+	})
+	if err != nil && c != nil {
+		c.Close()
+	}
+	return c, err
 }
 
 func (s *Server) launch() error {
@@ -160,13 +210,26 @@ func (s *Server) launch() error {
 }
 
 func (s *Server) begin() error {
+	var err error
+	s.process, err = testserver.Begin(exec.Command(program, s.args()...), s.logPath())
+	return err
+}
+
+func (s *Server) args() []string {
+	if s.watched != nil {
+		return []string{s.sentinelFile(), "--sentinel"}
+	}
 	args := []string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
+		"--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
 		"--daemonize", "no", "--loglevel", "notice", "--repl-diskless-sync-delay", "0",
 	}
-	var err error
-	s.process, err = testserver.Begin(exec.Command(program, append(args, s.flags...)...), s.logPath())
-	return err
+	for _, setting := range s.ports(strconv.Itoa(s.port)) {
+		args = append(args, "--"+setting[0], setting[1])
+	}
+	if s.bus != 0 {
+		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(s.bus))
+	}
+	return append(args, s.flags...)
 }
 
 // awaitPing returns when the server answers a PING, which it refuses while it loads data.
@@ -174,7 +237,7 @@ func (s *Server) awaitPing() error { return s.process.Await(s.ping) }
 
 // ping speaks the protocol by hand, so that waiting does not depend on what is tested.
 func (s *Server) ping() error {
-	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	conn, err := s.dial()
 	if err != nil {
 		return err
 	}
