@@ -79,7 +79,11 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 		fmt.Fprintf(out, "problem  %s: %s\n", what, strings.ReplaceAll(err.Error(), "\n", "\n         "))
 	}
 	if !bad.About("redis") {
-		report("redis.addresses: "+strings.Join(cfg.Redis.Addresses, ", "), checkRedis(ctx, cfg.Redis, cfg.Migration.Enabled()))
+		key := "redis.addresses: "
+		if cfg.Redis.Sentinel.Enabled() {
+			key = "redis.sentinel: "
+		}
+		report(key+cfg.Redis.Where(), checkRedis(ctx, cfg.Redis, cfg.Migration.Enabled()))
 	}
 	if cfg.Database.Enabled() && !bad.About("database") {
 		checkDatabase(ctx, cfg, bad, report)
@@ -121,7 +125,11 @@ func checkRedis(ctx context.Context, cfg config.Redis, migrating bool) error {
 	}
 	defer store.Close()
 	if err := store.Ping(ctx); err != nil {
-		return fmt.Errorf("%w; start Redis, or correct redis.addresses, redis.username, redis.password_file or redis.tls", err)
+		where := "redis.addresses"
+		if cfg.Sentinel.Enabled() {
+			where = "redis.sentinel"
+		}
+		return fmt.Errorf("%w; start Redis, or correct %s, redis.username, redis.password_file or redis.tls", err, where)
 	}
 	if !migrating {
 		return nil

@@ -119,7 +119,7 @@ func warnings(cfg *config.Config, log zerolog.Logger, quick bool) {
 func announce(g *gateway, cfg *config.Config, log zerolog.Logger) {
 	e := log.Info().Str("version", versionText()).Str("url", g.server.URL()).Str("upstream", cfg.Upstream.String()).
 		Str("default", string(cfg.Default)).Int("rules", len(cfg.Rules)).Str("login", cfg.Login.Backend).
-		Str("redis", strings.Join(cfg.Redis.Addresses, ","))
+		Str("redis", cfg.Redis.Where())
 	if g.stores.migrating != nil {
 		e.Stringer("migration", g.stores.migrating.Setting())
 	}

@@ -33,6 +33,9 @@ func openStores(ctx context.Context, cfg *config.Config, opts session.Options) (
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if cfg.Migration.Enabled() {
+		opts.CacheSize /= 2 // two stores have each their half
+	}
 	if s.redis, err = session.Open(ctx, cfg.Redis, opts); err != nil {
 		return s, err
 	}

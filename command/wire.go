@@ -10,7 +10,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"gatehouse/admin"
 	"gatehouse/config"
+	"gatehouse/internal/fault"
 	"gatehouse/login"
 	"gatehouse/pages"
 	"gatehouse/proxy"
@@ -31,6 +33,9 @@ type gateway struct {
 	closers  []func() error
 }
 
+// clock tells the time to everything that decides by it.
+var clock = fault.Clock()
+
 // newGateway builds the gateway and takes its listeners, so that an address in use, a missing file
 // or a broken template is an error now. On an error whatever was begun is closed again.
 func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g *gateway, err error) {
@@ -45,7 +50,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	if err != nil {
 		return g, err
 	}
-	options := session.Options{Clock: time.Now, Log: log, Metrics: metrics}
+	options := session.Options{Clock: clock, Log: log, Metrics: metrics, CacheSize: cfg.Session.CacheSize}
 	if g.stores, err = openStores(ctx, cfg, options); err != nil {
 		return g, err
 	}
@@ -61,11 +66,12 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	cookies := session.NewCookies(cfg.Session.Cookie, cfg.Session.Idle)
 	g.streams = proxy.NewStreams(g.sessions, metrics)
 	g.sessions.OnEnd(g.streams.End)
+	g.sessions.OnChange(g.streams.Changed)
 
-	forwarding := proxy.ForwarderDeps{Cookies: cookies, AppCookie: g.stores.appCookie, Streams: g.streams, Pages: views, Log: log, Clock: time.Now}
+	forwarding := proxy.ForwarderDeps{Cookies: cookies, AppCookie: g.stores.appCookie, Streams: g.streams, Pages: views, Log: log, Clock: clock}
 	var vault *login.Vault
 	if cfg.Login.Backend == "app" {
-		vault = login.NewVault(cfg.Login.App.Vault, g.sessions, log, time.Now)
+		vault = login.NewVault(cfg.Login.App.Vault, g.sessions, log, clock)
 		forwarding.Vault = vault
 		forwarding.Strip = login.IdentityHeaders(cfg.Login.App)
 		g.sessions.OnEnd(vault.Forget)
@@ -77,22 +83,23 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 	g.login, err = login.NewHandler(cfg.Login, login.Deps{
 		Sessions: g.sessions, Cookies: cookies, AppCookie: g.stores.appCookie, Database: g.stores.login(),
 		Pages: views, App: g.forward, Vault: vault, Limits: g.stores.redis,
-		Log: log, Metrics: metrics, Clock: time.Now, PublicURL: cfg.PublicURL, TrustedOrigins: cfg.TrustedOrigins,
+		Log: log, Metrics: metrics, Clock: clock, PublicURL: cfg.PublicURL, TrustedOrigins: cfg.TrustedOrigins,
 	})
 	if err != nil {
 		return g, err
 	}
 	g.onClose(g.login.Close)
+	g.sessions.RefreshUsers(g.login.Refresh())
 	handler := proxy.New(cfg, proxy.Deps{
 		Sessions: g.sessions, Cookies: cookies, AppCookie: g.stores.appCookie, Login: g.login, Forward: g.forward, Streams: g.streams,
-		Pages: views, Log: log, Metrics: metrics, Clock: time.Now,
+		Pages: views, Log: log, Metrics: metrics, Clock: clock,
 	})
 	if g.server, err = proxy.Listen(cfg, handler, g.streams, log); err != nil {
 		return g, err
 	}
 	g.onClose(g.server.Close)
 	if cfg.Admin.Listen != "" {
-		if g.admin, err = listenAdmin(cfg.Admin.Listen, metrics); err != nil {
+		if g.admin, err = listenAdmin(cfg.Admin, g.sessions, log, metrics); err != nil {
 			return g, err
 		}
 		g.onClose(g.admin.Close)
@@ -138,12 +145,21 @@ type adminServer struct {
 	listener net.Listener
 }
 
-func listenAdmin(address string, metrics *telemetry.Metrics) (*adminServer, error) {
-	l, err := net.Listen("tcp", address)
+func listenAdmin(cfg config.Admin, sessions *session.Manager, log zerolog.Logger, metrics *telemetry.Metrics) (*adminServer, error) {
+	handler, err := admin.New(cfg, admin.Deps{
+		Sessions: session.NewOperator(sessions), Changes: sessions, Pages: telemetry.NewAdmin(metrics), Log: log, Metrics: metrics, Clock: clock,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("admin.listen: cannot take %s: %w; stop what is using it, or choose another address", address, err)
+		return nil, err
 	}
-	return &adminServer{listener: l, http: &http.Server{Handler: telemetry.NewAdmin(metrics), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}}, nil
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("admin.listen: cannot take %s: %w; stop what is using it, or choose another address", cfg.Listen, err)
+	}
+	if at, ok := l.Addr().(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
+		log.Warn().Str("address", l.Addr().String()).Msg("the admin listener can be reached from other machines over plain http, where others can read its token: put a TLS proxy in front of it, or keep that network to yourself")
+	}
+	return &adminServer{listener: l, http: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}}, nil
 }
 
 // URL is where the admin listener answers.

@@ -221,11 +221,20 @@ type Pages struct {
 	Title string `mapstructure:"title"`
 }
 
-// Admin is the operator's listener: /metrics and /debug/pprof.
+// Admin is the operator's listener: /metrics, /debug/pprof and the admin API.
 type Admin struct {
-	// Listen address, loopback only. Default: none, there is no such listener.
+	// Listen address; other than loopback only with a token. Default: none, there is no such listener.
 	Listen string `mapstructure:"listen"`
+	// Token that every request on this listener must bear, at least MinAdminToken characters, better given by
+	// TokenFile or GATEHOUSE_ADMIN_TOKEN. Spaces around it do not count. Default: none, then metrics and profiles need none
+	// and the admin API is closed.
+	Token Secret `mapstructure:"token"`
+	// TokenFile holds the token. It is read again when it changes.
+	TokenFile string `mapstructure:"token_file" file:"true"`
 }
+
+// MinAdminToken is the shortest admin token, in characters: 128 bits as hexadecimal digits.
+const MinAdminToken = 32
 
 // Log is what is written to standard error.
 type Log struct {

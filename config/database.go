@@ -31,6 +31,13 @@ type LoginDatabase struct {
 	Query string `mapstructure:"query"`
 	// RequireVerifiedEmail refuses accounts whose email_verified is not true. Default false.
 	RequireVerifiedEmail bool `mapstructure:"require_verified_email"`
+	// Refresh is how long ago a user may have been read from the table when a request is served: changes there reach live
+	// sessions, and those of users who are gone or may not log in any more end. Default 0: never.
+	Refresh time.Duration `mapstructure:"refresh"`
+	// RefreshQuery finds the user for that; $1 is the user's id. The columns are those of Query, without password_hash; of
+	// email, name, role and email_verified what is not there stays as it is in the sessions.
+	// Default: SELECT id, email, name, email_verified, role FROM users WHERE id = $1.
+	RefreshQuery string `mapstructure:"refresh_query"`
 	// Rehash renews weak or old password hashes when somebody logs in.
 	Rehash Rehash `mapstructure:"rehash"`
 }

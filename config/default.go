@@ -29,7 +29,7 @@ func defaultLogin() Login {
 		Path:       "/login",
 		LogoutPath: "/logout",
 		Backend:    BackendFile,
-		File:       LoginFile{Path: "users.yaml"},
+		File:       LoginFile{Path: "users.yaml", Refresh: time.Minute},
 		App: LoginApp{
 			Vault:         Vault{HTTPOnly: true},
 			AccountFields: []string{"email", "username", "user", "account", "_username", "j_username"},
@@ -37,8 +37,9 @@ func defaultLogin() Login {
 			Timeout:       15 * time.Second,
 		},
 		Database: LoginDatabase{
-			Query:  "SELECT id, email, name, email_verified, role, password_hash FROM users WHERE lower(email) = lower($1)",
-			Rehash: Rehash{Update: "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3"},
+			Query:        "SELECT id, email, name, email_verified, role, password_hash FROM users WHERE lower(email) = lower($1)",
+			RefreshQuery: "SELECT id, email, name, email_verified, role FROM users WHERE id = $1",
+			Rehash:       Rehash{Update: "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3"},
 		},
 		Limits: LoginLimits{
 			PerAddress:          Rate{Events: 30, Per: time.Minute},
@@ -55,6 +56,7 @@ func defaultSession() Session {
 		Absolute:   720 * time.Hour,
 		MaxPerUser: 20,
 		AtLimit:    EvictOldest,
+		CacheSize:  DefaultCacheSize,
 		Cookie:     Cookie{Secure: true, SameSite: SameSiteLax},
 		Database: SessionDatabase{
 			Preset: PresetTable, NewID: NewIDText, Expiry: DatabaseExpiry{Lifetime: 2 * time.Hour}, CleanupBatch: 1000,

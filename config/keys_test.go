@@ -59,7 +59,7 @@ func TestExampleIsComplete(t *testing.T) {
 		delete(stands, k.Path)
 	}
 	// What is commented out must be right as well.
-	text = strings.Replace(text, `password_file: ""`, "", 1)
+	text = strings.ReplaceAll(text, `password_file: ""`, "")
 	mustLoad(t, text)
 }
 

@@ -25,6 +25,9 @@ type Login struct {
 type LoginFile struct {
 	// Path of the user file. Relative paths start at the config file's folder. Default users.yaml.
 	Path string `mapstructure:"path" file:"true"`
+	// Refresh is how long ago a user may have been read from the file when a request is served: changes there reach live
+	// sessions, and those of users who are gone or disabled end. 0 turns it off. Default 1m.
+	Refresh time.Duration `mapstructure:"refresh"`
 }
 
 // LoginApp is the backend app's section: how a login through the application's own form is recognised.

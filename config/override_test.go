@@ -102,7 +102,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"duration", "GATEHOUSE_SESSION_IDLE=7d", `GATEHOUSE_SESSION_IDLE: session.idle: "7d" is in days, which is no unit here; write 168h`},
 		{"entry", "GATEHOUSE_TRUSTED_PROXIES=10.0.0.0/8,x", `GATEHOUSE_TRUSTED_PROXIES: trusted_proxies[1]: "x" is not an address range; write an address range such as 10.0.0.0/8, or one address`},
 		{"empty entry", "GATEHOUSE_REDIS_ADDRESSES=a:1,", `GATEHOUSE_REDIS_ADDRESSES: redis.addresses[1]: is empty; write host:port`},
-		{"validation", "GATEHOUSE_ADMIN_LISTEN=0.0.0.0:9090", `GATEHOUSE_ADMIN_LISTEN: admin.listen: "0.0.0.0:9090" can be reached from other machines, and it asks for no login; write 127.0.0.1:9090`},
+		{"validation", "GATEHOUSE_ADMIN_LISTEN=0.0.0.0:9090", `GATEHOUSE_ADMIN_LISTEN: admin.listen: "0.0.0.0:9090" can be reached from other machines, and it asks for no login; write 127.0.0.1:9090, or set admin.token_file`},
 		{"password file", "GATEHOUSE_REDIS_PASSWORD_FILE=/none/x", `GATEHOUSE_REDIS_PASSWORD_FILE: redis.password_file: "/none/x" does not exist; check the path`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Session is how long sessions live and how the browser holds them.
 type Session struct {
@@ -12,11 +15,17 @@ type Session struct {
 	MaxPerUser int `mapstructure:"max_per_user"`
 	// AtLimit is evict_oldest or reject. Default evict_oldest.
 	AtLimit string `mapstructure:"at_limit"`
+	// CacheSize bounds what a replica keeps of sessions in memory, in bytes: what does not fit is asked for
+	// again. Default 256MiB, some 130,000 sessions.
+	CacheSize Size `mapstructure:"cache_size"`
 	// Cookie is how the browser holds the token.
 	Cookie Cookie `mapstructure:"cookie"`
 	// Database is the application's own sessions table, read while migration.state is not done.
 	Database SessionDatabase `mapstructure:"database"`
 }
+
+// DefaultCacheSize is the default of Session.CacheSize.
+const DefaultCacheSize = 256 * MiB
 
 // The values of Session.AtLimit.
 const (
@@ -56,7 +65,10 @@ const (
 // Redis is the session store.
 type Redis struct {
 	// Addresses: one host:port, several of a Cluster, or the word embedded. Default 127.0.0.1:6379.
+	// They count for nothing with Sentinel.
 	Addresses []string `mapstructure:"addresses"`
+	// Sentinel names the sentinels that know which Redis is the master, instead of Addresses. Default: none.
+	Sentinel RedisSentinel `mapstructure:"sentinel"`
 	// Username of an ACL user. Default: none.
 	Username string `mapstructure:"username"`
 	// Password, better given by PasswordFile or GATEHOUSE_REDIS_PASSWORD.
@@ -77,7 +89,35 @@ type Redis struct {
 const EmbeddedRedis = "embedded"
 
 // Embedded reports whether the store is the one inside the process, for trying out.
-func (r Redis) Embedded() bool { return len(r.Addresses) == 1 && r.Addresses[0] == EmbeddedRedis }
+func (r Redis) Embedded() bool {
+	return !r.Sentinel.Enabled() && len(r.Addresses) == 1 && r.Addresses[0] == EmbeddedRedis
+}
+
+// Where says, for logs and people, where the store is looked for: addresses, or a master by its sentinels.
+func (r Redis) Where() string {
+	if r.Sentinel.Enabled() {
+		return "master " + r.Sentinel.Master + " by the sentinels " + strings.Join(r.Sentinel.Addresses, ", ")
+	}
+	return strings.Join(r.Addresses, ", ")
+}
+
+// RedisSentinel is how the master is found by Sentinel. TLS and timeout are those of Redis.
+type RedisSentinel struct {
+	// Master is the name the sentinels watch the master under. Default: none, no sentinel is asked.
+	Master string `mapstructure:"master"`
+	// Addresses of sentinels, host:port. The others are learned from them. Default: none.
+	Addresses []string `mapstructure:"addresses"`
+	// Username of an ACL user of the sentinels, which have users of their own. Default: none.
+	Username string `mapstructure:"username"`
+	// Password for the sentinels, better given by PasswordFile or GATEHOUSE_REDIS_SENTINEL_PASSWORD. Default:
+	// none; that of Redis is never sent to them.
+	Password Secret `mapstructure:"password"`
+	// PasswordFile holds that password; a trailing line end is cut.
+	PasswordFile string `mapstructure:"password_file" file:"true"`
+}
+
+// Enabled reports whether the master is found by sentinels.
+func (s RedisSentinel) Enabled() bool { return s.Master != "" }
 
 // RedisTLS is TLS towards Redis.
 type RedisTLS struct {

@@ -108,9 +108,7 @@ func (k *checker) gateway(c *Config) {
 	k.pair("tls", "cert_file", c.TLS.CertFile, "key_file", c.TLS.KeyFile)
 	k.add("log.level", oneOf(c.Log.Level, "debug", "info", "warn", "error"))
 	k.add("log.format", oneOf(c.Log.Format, "auto", "json", "console"))
-	if c.Admin.Listen != "" {
-		k.add("admin.listen", checkAdmin(c.Admin.Listen, c.Listen))
-	}
+	k.admin(c)
 	if len(c.Methods) == 0 {
 		k.add("methods", faultf("list the methods, or delete the line for the default", "is empty, every request would be refused"))
 	}
@@ -154,21 +152,6 @@ func checkNotItself(u *Upstream, listen string) *fault {
 	everywhere := host == "" || host == "0.0.0.0" || host == "::"
 	if u.URL.Hostname() == host || (everywhere || loopback(host)) && loopback(u.URL.Hostname()) {
 		return faultf("give the application's address, or another one to listen", "%s is the gateway's own address", u)
-	}
-	return nil
-}
-
-// checkAdmin keeps metrics and profiles, which need no login, off the network.
-func checkAdmin(admin, listen string) *fault {
-	if f := checkAddress(admin, 0, "127.0.0.1:9090"); f != nil {
-		return f
-	}
-	host, port, _ := net.SplitHostPort(admin)
-	if !loopback(host) {
-		return faultf("write 127.0.0.1:"+port, "%q can be reached from other machines, and it asks for no login", admin)
-	}
-	if admin == listen && port != "0" {
-		return faultf("choose another port", "%q is also listen", admin)
 	}
 	return nil
 }

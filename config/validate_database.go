@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -74,6 +75,10 @@ func (k *checker) loginDatabase(l LoginDatabase, required bool) {
 		k.add(key+".query", statement{verbs: []string{"SELECT", "WITH"}, max: 1, must: []parameter{{1, "the account that was typed"}}}.
 			check(l.Query, "SELECT id, email, password_hash FROM users WHERE lower(email) = lower($1)"))
 	}
+	k.refresh(key+".refresh", l.Refresh)
+	if l.RefreshQuery != "" || l.Refresh > 0 {
+		k.add(key+".refresh_query", checkRefreshQuery(l))
+	}
 	k.add(key+".rehash.to", oneOfOrNone(l.Rehash.To, RehashArgon2id))
 	if l.Rehash.Update != "" || l.Rehash.To != "" {
 		// Without the old hash ($3), a password that is changed during the login would be changed back; some
@@ -81,6 +86,25 @@ func (k *checker) loginDatabase(l LoginDatabase, required bool) {
 		k.add(key+".rehash.update", statement{max: 3, must: []parameter{{1, "the new hash"}, {2, "the user's id"}}}.
 			check(l.Rehash.Update, "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3"))
 	}
+}
+
+// refresh checks how often users are read again.
+func (k *checker) refresh(key string, every time.Duration) {
+	if every != 0 && every < time.Second {
+		k.add(key, faultf("write at least 1s, or 0s to turn it off", "%s is too short to read a user again", formatDuration(every)))
+	}
+}
+
+var sqlDisabled = regexp.MustCompile(`(?i)\bdisabled\b`)
+
+// checkRefreshQuery also finds the column that is most easily forgotten: accounts that are disabled would stay logged in.
+func checkRefreshQuery(l LoginDatabase) *fault {
+	const example = "SELECT id, email, name, email_verified, role FROM users WHERE id = $1"
+	f := statement{verbs: []string{"SELECT", "WITH"}, max: 1, must: []parameter{{1, "the user's id"}}}.check(l.RefreshQuery, example)
+	if f == nil && l.Refresh > 0 && sqlDisabled.MatchString(l.Query) && !sqlDisabled.MatchString(l.RefreshQuery) && !strings.Contains(l.RefreshQuery, "*") {
+		return faultf("select it there too", "gives no column disabled, as login.database.query does: sessions of disabled accounts would go on")
+	}
+	return f
 }
 
 // oneOfOrNone is oneOf for a key that may be empty.

@@ -17,6 +17,7 @@ func (k *checker) login(c *Config) {
 	if l.Backend == BackendFile && l.File.Path == "" {
 		k.add("login.file.path", faultf("write the path of the user file, such as users.yaml", "is missing"))
 	}
+	k.refresh("login.file.refresh", l.File.Refresh)
 	k.rate("login.limits.per_address", l.Limits.PerAddress, "30/m")
 	k.rate("login.limits.per_account", l.Limits.PerAccount, "10/m")
 	k.positive("login.limits.burst", int64(l.Limits.Burst), "10")

@@ -22,6 +22,9 @@ func (k *checker) session(c *Config) {
 	if s.MaxPerUser < 1 {
 		k.add("session.max_per_user", faultf("write at least 1, such as 20", "%d lets nobody in", s.MaxPerUser))
 	}
+	if s.CacheSize < MiB {
+		k.add("session.cache_size", faultf("write at least 1MiB, such as 256MiB", "%s holds no sessions worth the name", s.CacheSize))
+	}
 	k.add("session.at_limit", oneOf(s.AtLimit, EvictOldest, Reject))
 	k.cookie(s.Cookie, c.PublicURL)
 }
@@ -84,6 +87,7 @@ func checkDomain(domain string, public *url.URL) *fault {
 
 // redis checks the store's section.
 func (k *checker) redis(r Redis) {
+	k.redisSentinel(r)
 	if len(r.Addresses) == 0 {
 		k.add("redis.addresses", faultf("write [127.0.0.1:6379], or [embedded] for trying out", "is empty"))
 	}

@@ -124,6 +124,8 @@ type options struct {
 	args []string
 	// files are written beside the config: name to content.
 	files map[string]string
+	// program is run instead of the gateway as it is released.
+	program string
 }
 
 // start runs `gatehouse serve` with the config and waits until it listens. The config needs no
@@ -142,15 +144,23 @@ func start(t *testing.T, config string, opts options) *gateway {
 	}
 	file := filepath.Join(dir, "gatehouse.yaml")
 	writeFile(t, file, config)
-	g := launch(t, dir, append([]string{"serve", "--config", file}, opts.args...), opts.env)
-	return g
+	program := opts.program
+	if program == "" {
+		program = binary
+	}
+	return launchProgram(t, program, dir, append([]string{"serve", "--config", file}, opts.args...), opts.env)
 }
 
 // launch runs the binary and waits for its line that says where it listens.
 func launch(t *testing.T, dir string, args, env []string) *gateway {
 	t.Helper()
+	return launchProgram(t, binary, dir, args, env)
+}
+
+func launchProgram(t *testing.T, program, dir string, args, env []string) *gateway {
+	t.Helper()
 	g := &gateway{t: t, dir: dir, gone: make(chan struct{})}
-	g.cmd = exec.Command(binary, args...)
+	g.cmd = exec.Command(program, args...)
 	g.cmd.Dir = dir
 	g.cmd.Env = append(os.Environ(), env...)
 	stderr, err := g.cmd.StderrPipe()

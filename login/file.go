@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"time"
 
 	"gatehouse/config"
 	"gatehouse/login/users"
@@ -9,14 +10,18 @@ import (
 )
 
 // fileAccounts is backend file: the users of the user file.
-type fileAccounts struct{ users *users.File }
+type fileAccounts struct {
+	users *users.File
+	// refreshEvery is login.file.refresh.
+	refreshEvery time.Duration
+}
 
 func newFileBackend(cfg config.Login, h *Handler) (backend, error) {
 	file, err := users.Open(cfg.File.Path, h.deps.Log)
 	if err != nil {
 		return nil, err
 	}
-	return newFormBackend(cfg, h, fileAccounts{file}), nil
+	return newFormBackend(cfg, h, fileAccounts{users: file, refreshEvery: cfg.File.Refresh}), nil
 }
 
 func (fileAccounts) name() string { return BackendFile }

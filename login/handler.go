@@ -28,6 +28,9 @@ type Sessions interface {
 	Create(ctx context.Context, l session.Login) (string, *session.Record, error)
 	// Revoke ends the session under key. userID is "" when the store could not be asked whose it is.
 	Revoke(ctx context.Context, key session.Key, userID string) error
+	// List and RevokeUser are for the page on which people see and end their own sessions.
+	List(ctx context.Context, userID string) ([]*session.Record, error)
+	RevokeUser(ctx context.Context, userID string, except ...session.ID) (int, error)
 }
 
 // Application sends requests to the application the way proxied requests are sent. The proxy

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/internal/fault"
 	"gatehouse/pages"
 	"gatehouse/session"
 	"gatehouse/telemetry"
@@ -82,6 +83,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	// Who presses the button and closes the window is logged out too.
 	ctx := context.WithoutCancel(r.Context())
 	rec, err := h.endBoth(ctx, r, token)
+	fault.Point("logout.revoked")
 	var limit *LimitError
 	if errors.As(err, &limit) {
 		facts := telemetry.RequestFrom(r.Context())

@@ -49,8 +49,9 @@ func TestContrast(t *testing.T) {
 			{"text", "card", 4.5}, {"text", "ground", 4.5}, {"quiet", "card", 4.5}, {"quiet", "ground", 4.5},
 			{"accent", "card", 4.5}, {"accent-strong", "card", 4.5},
 			{"on-accent", "accent", 4.5}, {"on-accent", "accent-strong", 4.5},
-			{"alert", "alert-ground", 4.5}, {"alert", "card", 3},
-			{"edge", "card", 3}, {"focus", "card", 3}, {"accent", "ground", 3},
+			{"alert", "alert-ground", 4.5},
+			{"alert", "card", 4.5}, {"accent", "ground", 4.5}, {"accent-strong", "ground", 4.5},
+			{"edge", "ground", 3}, {"edge", "card", 3}, {"focus", "card", 3}, {"accent", "ground", 3},
 		} {
 			t.Run(theme+"/"+c.front+" on "+c.back, func(t *testing.T) {
 				t.Parallel()

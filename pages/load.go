@@ -25,7 +25,7 @@ const (
 )
 
 // known are the files that exist, embedded, and may be replaced.
-var known = []string{layoutFile, "login.html", "logout.html", "problem.html", styleFile}
+var known = []string{layoutFile, "login.html", "logout.html", "sessions.html", "problem.html", styleFile}
 
 // source is the text of each known file.
 type source map[string]string

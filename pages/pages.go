@@ -1,5 +1,5 @@
 // Package pages writes what a person sees of the gateway itself: the login form, the logout
-// button, and a page for each problem; for programs the same problems as JSON.
+// button, their own sessions, and a page for each problem; for programs the same problems as JSON.
 //
 // The pages are embedded, load nothing from anywhere, run no script, and are bound by a
 // Content-Security-Policy that names the hash of their one style sheet. A folder of templates can
@@ -25,10 +25,11 @@ const (
 
 // Pages writes pages. It never changes after [New] and may be used by many goroutines at once.
 type Pages struct {
-	title  string
-	style  template.CSS
-	login  page
-	logout page
+	title    string
+	style    template.CSS
+	login    page
+	logout   page
+	sessions page
 	// problem serves every status that has no page of its own.
 	problem page
 }
@@ -42,13 +43,18 @@ type page struct {
 
 // New parses the embedded pages and puts the files of cfg.Templates in their place.
 //
-// That folder may hold login.html, logout.html, problem.html, layout.html (the frame the three
-// embedded pages stand in) and style.css (given to the templates as .Style). Files beginning with
+// That folder may hold login.html, logout.html, sessions.html, problem.html, layout.html (the frame the
+// four embedded pages stand in) and style.css (given to the templates as .Style). Files beginning with
 // a dot are passed over, any other name is an error. The templates are html/template; every one
 // knows .Site (the application's name) and .Style. Beside these
 //   - login.html knows .Action, .Next, .Account and .Message, and must post fields named account,
 //     password and next;
 //   - logout.html knows .Action, .Next and .User;
+//   - sessions.html knows .Action, .User, .Message and .Failed (whether that is bad news), .Others (how many
+//     sessions there are besides this one) and .Sessions, each with .ID, .Device, .UserAgent, .Address, .Current
+//     and the times .LoggedIn, .LastSeen and .Ends, which may be missing and have .Stamp (for <time datetime>),
+//     .Text (in UTC) and .Distance ("3 hours ago"). Its forms must post action=end with id, action=end_others
+//     or action=end_all;
 //   - problem.html knows .Status, .Code, .Heading, .Message, .Wait ("30 seconds" or empty), .LoginURL,
 //     .Retry and .Home (whether a link to the same or the start page makes sense) and .RequestID.
 //
@@ -68,6 +74,9 @@ func New(cfg config.Pages) (*Pages, error) {
 		return nil, err
 	}
 	if p.logout, err = files.page("logout.html", p.logoutSamples()); err != nil {
+		return nil, err
+	}
+	if p.sessions, err = files.page("sessions.html", p.sessionsSamples()); err != nil {
 		return nil, err
 	}
 	if p.problem, err = files.page("problem.html", p.problemSamples()); err != nil {

@@ -31,6 +31,17 @@ func everyPage(p *pages.Pages) map[string]*httptest.ResponseRecorder {
 	write("logout", func(w http.ResponseWriter, r *http.Request) {
 		p.Logout(w, r, 200, pages.LogoutView{Action: "/logout", User: "Ann", Next: "/account"})
 	})
+	write("sessions", func(w http.ResponseWriter, r *http.Request) { p.Sessions(w, r, 200, threeSessions()) })
+	write("one session", func(w http.ResponseWriter, r *http.Request) {
+		v := threeSessions()
+		v.Message, v.Sessions = "", v.Sessions[:1]
+		p.Sessions(w, r, 200, v)
+	})
+	write("no such session", func(w http.ResponseWriter, r *http.Request) {
+		v := threeSessions()
+		v.Failed = true
+		p.Sessions(w, r, 404, v)
+	})
 	write("logged out", func(w http.ResponseWriter, r *http.Request) { p.Logout(w, r, 200, pages.LogoutView{}) })
 	for _, status := range []int{400, 403, 404, 405, 408, 413, 414, 415, 421, 429, 431, 500, 502, 503, 504, 508} {
 		write(http.StatusText(status), func(w http.ResponseWriter, r *http.Request) {

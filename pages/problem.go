@@ -29,6 +29,9 @@ type Problem struct {
 // own, and its page asks nobody to try again: the gateway does that.
 const CodeLogoutUnconfirmed = "logout_unconfirmed"
 
+// CodeEndUnconfirmed is the same for sessions that were ended from another one, which goes on.
+const CodeEndUnconfirmed = "end_unconfirmed"
+
 // kind is what a status says when nobody says it better.
 type kind struct{ code, heading, message string }
 
@@ -104,8 +107,11 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, pr Problem) {
 		Home:      pr.Status == http.StatusForbidden || pr.Status == http.StatusNotFound,
 		RequestID: telemetry.RequestFrom(r.Context()).ID,
 	}
-	if pr.Code == CodeLogoutUnconfirmed {
+	switch pr.Code {
+	case CodeLogoutUnconfirmed:
 		data.Heading, data.Wait, data.Retry, data.Home = "Logged out, not yet confirmed", "", false, true
+	case CodeEndUnconfirmed:
+		data.Heading, data.Wait, data.Retry, data.Home = "Ended here, not yet confirmed", "", false, true
 	}
 	p.write(w, r, pr.Status, p.problem, data)
 }

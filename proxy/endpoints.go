@@ -31,6 +31,10 @@ func (g *Gateway) serveEndpoint(w http.ResponseWriter, r *http.Request) {
 	s := stateOf(r)
 	s.Rule = "gateway"
 	w.Header().Set("Cache-Control", "no-store")
+	if s.path.Match == endpointPrefix+"/sessions" {
+		g.Login.Sessions(w, r) // which takes POST too
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		g.Pages.Problem(w, r, pages.Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "Only GET and HEAD are answered here."})

@@ -27,10 +27,11 @@ type Sessions interface {
 	Stores(ctx context.Context) map[string]error
 }
 
-// LoginHandler answers at the login and logout paths.
+// LoginHandler answers at the login and logout paths, and at /.gatehouse/sessions.
 type LoginHandler interface {
 	Login(w http.ResponseWriter, r *http.Request)
 	Logout(w http.ResponseWriter, r *http.Request)
+	Sessions(w http.ResponseWriter, r *http.Request)
 }
 
 // Vault keeps cookies of the application in the session and out of the browser (I07).

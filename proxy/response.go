@@ -55,19 +55,34 @@ func (w *response) bound(always bool) {
 		return
 	}
 	w.bounded = now
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(d))
+	w.deadline(now.Add(d))
+	if w.state.cut.Load() != nil {
+		// The stream was ended from outside, by a deadline that has just been moved (Streams).
+		w.deadline(longAgo)
+	}
+}
+
+// longAgo as a deadline ends what is being written.
+var longAgo = time.Unix(1, 0)
+
+func (w *response) deadline(at time.Time) {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
 }
 
 func (w *response) unbind() {
 	if !w.http1 {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
+		w.deadline(time.Time{})
 	}
 }
 
 // leave bounds what net/http still has to write when the handler has returned.
 func (w *response) leave() {
-	if w.conn.Load() == nil {
-		w.bound(!w.http1 || w.state.cut.Load() != nil)
+	switch {
+	case w.conn.Load() != nil:
+	case w.state.cut.Load() != nil:
+		w.deadline(time.Now().Add(w.timeout))
+	default:
+		w.bound(!w.http1)
 	}
 }
 

@@ -132,6 +132,12 @@ func isAuth(err error) bool {
 		strings.Contains(text, "without any password configured"))
 }
 
+// isRights reports whether Redis refused for want of rights.
+func isRights(err error) bool {
+	text, ok := reply(err)
+	return ok && strings.HasPrefix(text, "NOPERM")
+}
+
 // reply gives the text of an error answer by Redis. IsRedisErr does not look into wrapped errors.
 func reply(err error) (string, bool) {
 	var answer *rueidis.RedisError
@@ -145,15 +151,25 @@ func reply(err error) (string, bool) {
 func describe(err error) string {
 	var dial *net.OpError
 	var refused *connectError
-	switch {
-	case err == nil:
+	if err == nil {
 		return ""
-	case errors.As(err, &refused):
+	}
+	if errors.As(err, &refused) {
 		return refused.Error()
+	}
+	if text := describeTLS(err); text != "" {
+		return text
+	}
+	if text := describeSentinel(err); text != "" {
+		return text
+	}
+	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer within the timeout"
 	case isAuth(err):
 		return "Redis refuses the credentials, check redis.username and redis.password_file: " + err.Error()
+	case isRights(err):
+		return "Redis's user lacks rights, give it those the README lists: " + err.Error()
 	case errors.Is(err, io.EOF) || errors.As(err, &dial) && dial.Op == "read":
 		return "the connection broke: " + err.Error()
 	default:

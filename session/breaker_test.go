@@ -137,24 +137,19 @@ func TestDeadlines(t *testing.T) {
 
 func TestKnownSessionsAreBounded(t *testing.T) {
 	t.Parallel()
-	k := newKnownSessions()
+	const limit = 16 << 20
+	k := newKnownSessions(limit, usage{})
 	put := func(i, size int) Key {
 		key := Key{Tag: "t", ID: ID{byte(i), byte(i >> 8), byte(i >> 16)}}
 		k.put(key.ID, &entry{tag: "t", raw: string(make([]byte, size)), record: &Record{}})
 		return key
 	}
-	for i := range maxKnown + 100 {
-		put(i, 0)
-	}
-	if k.lru.Len() != maxKnown {
-		t.Errorf("%d entries", k.lru.Len())
-	}
 	for i := range 3000 {
 		put(i, 64<<10)
 		put(i, 64<<10) // the same again is not counted twice
 	}
-	if k.bytes > maxKnownBytes || k.bytes < maxKnownBytes*9/10 {
-		t.Errorf("%d bytes, limit %d", k.bytes, maxKnownBytes)
+	if k.bytes > limit || k.bytes < limit*9/10 {
+		t.Errorf("%d bytes, limit %d", k.bytes, limit)
 	}
 	for k.lru.Len() > 0 {
 		k.lru.RemoveOldest()
@@ -171,7 +166,7 @@ func TestKnownSessionsAreBounded(t *testing.T) {
 // What Redis said has changed may have been revoked: with Redis away it is not served.
 func TestSuspectIsNotKnown(t *testing.T) {
 	t.Parallel()
-	s := &RedisStore{known: newKnownSessions(), clock: time.Now}
+	s := &RedisStore{known: newKnownSessions(1<<20, usage{}), clock: time.Now}
 	r := testRecord("u")
 	s.remember(r.Key(), s.keys.session(r.Key()), r, time.Time{})
 	if f := lastKnown(s.known.get(r.Key())); f.Record != r || f.Source != FromKnown || time.Since(f.VerifiedAt) > time.Minute {

@@ -2,9 +2,6 @@ package session_test
 
 import (
 	"fmt"
-	"net"
-	"os/exec"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,52 +12,59 @@ import (
 	"gatehouse/session/sessiontest"
 )
 
-// newCluster starts three masters and gives their addresses.
-func newCluster(t *testing.T) []string {
-	t.Helper()
-	var addresses []string
-	for range 3 {
-		// The bus's default port is the server's plus 10,000, which may be past the last there is.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		bus := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		node := testredis.Start(t, testredis.Flags("--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "2000"))
-		addresses = append(addresses, node.Addr)
-	}
-	args := append(append([]string{"--cluster", "create"}, addresses...), "--cluster-yes")
-	out, err := exec.CommandContext(t.Context(), "redis-cli", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
-	}
-	return addresses
-}
-
-// One layout serves a Cluster as well: the contract holds over three masters, and users fall on all of them.
-func TestContractOverCluster(t *testing.T) {
-	t.Parallel()
-	addresses := newCluster(t)
+// prefixed gives stores that share a Redis and do not meet: each has its own key prefix.
+func prefixed(cfg config.Redis) func(*testing.T) *session.RedisStore {
 	var n atomic.Int64
-	connect := func(t *testing.T) *session.RedisStore {
-		store := openConfig(t, config.Redis{Addresses: addresses, KeyPrefix: fmt.Sprintf("c%d:", n.Add(1)), Timeout: 5 * time.Second}, session.Options{})
-		awaitWithin(t, "the Cluster to serve", 30*time.Second, func() bool {
-			_, err := store.Epoch(t.Context())
-			return err == nil
-		})
+	cfg.Timeout = 5 * time.Second
+	return func(t *testing.T) *session.RedisStore {
+		t.Helper()
+		own := cfg
+		own.KeyPrefix = fmt.Sprintf("%sc%d:", cfg.KeyPrefix, n.Add(1))
+		store := openConfig(t, own, session.Options{})
+		connected(t, store)
 		return store
 	}
-	// Every slot has its master only when all nodes know it.
-	probe := connect(t)
-	for i := range 30 {
-		rec, _ := sessiontest.Record(fmt.Sprintf("user-%d", i))
-		awaitWithin(t, "a session on every master", 30*time.Second, func() bool {
-			_, err := probe.Create(t.Context(), rec, session.CreateOptions{TTL: time.Minute, MaxPerUser: 3})
-			return err == nil
+}
+
+// One layout serves a Cluster as well: the contract holds over three masters with a replica each, and users fall on all of
+// them.
+func TestContractOverCluster(t *testing.T) {
+	t.Parallel()
+	cluster := testredis.StartCluster(t, 3, 1)
+	connect := prefixed(config.Redis{Addresses: cluster.Addresses()})
+	for _, c := range []struct {
+		name    string
+		scripts func(string) string
+	}{
+		{"contract", func(source string) string { return source }},
+		{"contract with scripts that must declare their keys", declared},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sessiontest.Run(t, func(t *testing.T) (session.Store, func(time.Duration)) {
+				store := connect(t)
+				store.UseScripts(c.scripts)
+				return store, time.Sleep
+			})
 		})
 	}
-	t.Run("contract", func(t *testing.T) {
-		sessiontest.Run(t, func(t *testing.T) (session.Store, func(time.Duration)) { return connect(t), time.Sleep })
-	})
+	store := connect(t)
+	for i := range 30 {
+		rec, _ := sessiontest.Record(fmt.Sprintf("user-%d", i))
+		if _, err := store.Create(t.Context(), rec, session.CreateOptions{TTL: time.Minute, MaxPerUser: 3, Began: session.EpochAt(0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, master := range cluster.Masters() {
+		if n, _ := ptr(master.Do(t, "DBSIZE")).AsInt64(); n < 4 {
+			t.Errorf("%s has %d keys of 30 users", master.Addr, n)
+		}
+	}
+}
+
+// The contract holds over a master found by its sentinels.
+func TestContractOverSentinel(t *testing.T) {
+	t.Parallel()
+	sentinels := testredis.StartSentinel(t)
+	connect := prefixed(config.Redis{Sentinel: config.RedisSentinel{Master: testredis.MasterSet, Addresses: sentinels.Addresses()}})
+	sessiontest.Run(t, func(t *testing.T) (session.Store, func(time.Duration)) { return connect(t), time.Sleep })
 }

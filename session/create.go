@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/internal/fault"
 	"gatehouse/telemetry"
 )
 
@@ -65,10 +66,12 @@ func (m *Manager) Create(ctx context.Context, l Login) (token string, rec *Recor
 	m.ended(ctx, rec, ended, opts.Replaces)
 	m.endPreviousApp(ctx, l.PreviousApp)
 	if previous != (Key{}) && opts.Replaces.IsZero() {
+		fault.Point("login.previous")
 		// Unconfirmed is no reason to refuse the login: it is refused here and retried.
 		_ = m.revoke(ctx, previous, previousUser, endReplaced)
 		m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, UserID: previousUser, Session: previous.ID.Short(), Reason: endReplaced})
 	}
+	fault.Point("login.created")
 	return token, rec, nil
 }
 

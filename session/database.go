@@ -62,10 +62,11 @@ func OpenDatabase(db *database.DB, cfg config.SessionDatabase, session config.Se
 	if err != nil {
 		return nil, err
 	}
+	_, forRecords := splitCache(opts.CacheSize)
 	return &DatabaseStore{
 		db: db, cfg: cfg, queries: cfg.Queries, own: statementsOf(db.Dialect()), payload: payload,
 		form:   expiryForm{as: cfg.Expiry.As, lifetime: cfg.Expiry.Lifetime},
-		policy: newPolicy(session), clock: opts.Clock, known: newKnownSessions(),
+		policy: newPolicy(session), clock: opts.Clock, known: newKnownSessions(forRecords, usage{partRecords, opts.Metrics, tellFull(opts.Log, opts.CacheSize)}),
 	}, nil
 }
 

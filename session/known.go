@@ -1,18 +1,12 @@
 package session
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-)
-
-// Bounds of the sessions kept decoded, in number and in bytes (estimated). Past them the one
-// unused for longest is forgotten; it is asked for and decoded again when it is used.
-const (
-	maxKnown      = 100_000
-	maxKnownBytes = 256 << 20
 )
 
 // ownWriteDoubt is how long after a write of our own an answer from the client-side cache that
@@ -50,23 +44,40 @@ func (e *entry) vouch(t time.Time) {
 	}
 }
 
-func (e *entry) size() int { return 2*len(e.raw) + 1024 }
+// entryOverhead is what an entry takes beside its texts, in bytes: the decoded record, the list and the
+// map's slot; measured (TestSizesAreThoseOfTheHeap).
+const entryOverhead = 420
 
-// knownSessions are the entries by ID, bounded.
+// size is an estimate, a little above the truth. The text counts twice: it is kept, and what was read out of it
+// takes as much. An entry read from Redis shares the text with the answer, one that was written does not.
+func (e *entry) size() int { return 2*len(e.raw) + entryOverhead }
+
+// knownSessions are the entries by ID, bounded in bytes (estimated). Past the bound the one unused for
+// longest is forgotten; it is asked for and decoded again when it is used.
 type knownSessions struct {
+	limit int
+	usage usage
+	// dropReply forgets the answer of Redis under a key; nil when there is none.
+	dropReply func(name string)
+
 	mu    sync.Mutex
 	lru   *simplelru.LRU[ID, *entry]
 	bytes int
 }
 
-func newKnownSessions() *knownSessions {
-	k := &knownSessions{}
+func newKnownSessions(limit int, u usage) *knownSessions {
+	k := &knownSessions{limit: limit, usage: u}
 	var err error
-	k.lru, err = simplelru.NewLRU(maxKnown, func(_ ID, e *entry) { k.bytes -= e.size() })
+	k.lru, err = simplelru.NewLRU(math.MaxInt, func(_ ID, e *entry) { k.count(-e.size(), -1) })
 	if err != nil { // only for a size below one
 		panic(err)
 	}
 	return k
+}
+
+func (k *knownSessions) count(bytes, entries int) {
+	k.bytes += bytes
+	k.usage.changed(bytes, entries)
 }
 
 // get gives the entry of a key, nil when there is none. An ID alone is not enough: the tag is part
@@ -83,13 +94,26 @@ func (k *knownSessions) get(key Key) *entry {
 
 func (k *knownSessions) put(id ID, e *entry) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.lru.Remove(id) // Add alone would not give back the old entry's bytes
 	k.lru.Add(id, e)
-	k.bytes += e.size()
-	for k.bytes > maxKnownBytes && k.lru.Len() > 1 {
-		k.lru.RemoveOldest()
+	k.count(e.size(), 1)
+	evicted := k.shrink()
+	k.mu.Unlock()
+	k.usage.evicted(evicted)
+}
+
+// shrink evicts until the entries fit, and gives how many went. What such an entry knew better than an answer of
+// Redis that is still kept (this process has just written, or ended the session), nobody
+// would know then: so the answer goes as well.
+func (k *knownSessions) shrink() (evicted int) {
+	for k.bytes > k.limit && k.lru.Len() > 1 {
+		_, e, _ := k.lru.RemoveOldest()
+		if k.dropReply != nil && e.doubts(time.Now()) {
+			k.dropReply(e.name)
+		}
+		evicted++
 	}
+	return evicted
 }
 
 func (k *knownSessions) remove(id ID) {

@@ -27,6 +27,7 @@ type Manager struct {
 	renewals *renewals
 	endings  *endings
 	pending  *pending
+	refresh  *refresher // nil: users are not read again
 
 	mu    sync.Mutex
 	onEnd []func(ids []ID)
@@ -74,10 +75,10 @@ func (m *Manager) Find(ctx context.Context, token string) (Session, error) {
 	}
 	now := m.clock()
 	s, err := m.look(ctx, key, now)
-	if err == nil && s.Source != FromKnown {
-		s.Renew = m.renewals.request(s.Record, now)
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	return m.use(ctx, s, now, now)
 }
 
 // FindApp is Find for a session the application made, while sessions move to Redis. Its cookie
@@ -87,7 +88,8 @@ func (m *Manager) FindApp(ctx context.Context, app AppToken) (Session, error) {
 	if !ok || app.IsZero() {
 		return Session{}, ErrNotFound
 	}
-	if m.endings.session(app.Key().ID, m.clock()) {
+	began := m.clock()
+	if m.endings.session(app.Key().ID, began) {
 		m.metrics.SessionFind("none")
 		return Session{}, ErrNotFound // logged out by this cookie, not confirmed yet
 	}
@@ -102,15 +104,20 @@ func (m *Manager) FindApp(ctx context.Context, app AppToken) (Session, error) {
 		return Session{}, err
 	}
 	if s.Source != FromKnown {
-		s.Renew, s.Token = m.renewals.request(s.Record, now), token
+		s.Token = token
 	}
-	return s, nil
+	return m.use(ctx, s, began, now)
 }
 
 // Check is Find by key, for streams that stay open: is the session still alive? It does not count
-// as use. It costs a look into memory, so it can be asked often.
+// as use. It costs a look into memory, so it can be asked often. It does not wait for a user to be read again.
 func (m *Manager) Check(ctx context.Context, key Key) (Session, error) {
-	return m.look(ctx, key, m.clock())
+	now := m.clock()
+	s, err := m.look(ctx, key, now)
+	if err == nil {
+		s.Record = m.refresh.check(s.Record, now)
+	}
+	return s, err
 }
 
 func (m *Manager) look(ctx context.Context, key Key, now time.Time) (Session, error) {
@@ -214,5 +221,6 @@ func (m *Manager) Ready(ctx context.Context) error { return m.store.Ping(ctx) }
 // Close writes the renewals that wait, tries to get pending revocations confirmed until ctx ends
 // (once, if it never does), and closes the store. The error tells what could not be done.
 func (m *Manager) Close(ctx context.Context) error {
+	m.refresh.close()
 	return errors.Join(m.renewals.close(ctx), m.pending.close(ctx), m.store.Close())
 }

@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/config"
 	"gatehouse/database"
+	"gatehouse/internal/fault"
 	"gatehouse/telemetry"
 )
 
@@ -64,6 +65,7 @@ func (m *MigratingStore) flip(ctx context.Context, copied Found, row *Record) (F
 		copied.Record = next
 		return copied, nil
 	}
+	fault.Point("import.flipped")
 	m.imported(ctx, next)
 	copied.Record = next
 	return copied, nil
@@ -114,6 +116,7 @@ func (m *MigratingStore) come(rec *Record) *Record {
 // before, by an import that was cut short or as a copy.
 func (m *MigratingStore) bring(ctx context.Context, next *Record) error {
 	_, err := m.redis.Create(ctx, next, m.unlimited(next))
+	fault.Point("import.brought")
 	if errors.Is(err, ErrConflict) {
 		return nil
 	}
@@ -225,6 +228,7 @@ func (m *MigratingStore) importApp(ctx context.Context, app AppToken, inTable Fo
 
 // arrivedApp is arrived for a session of the application's.
 func (m *MigratingStore) arrivedApp(ctx context.Context, app AppToken, row *Record) (Found, string, error) {
+	fault.Point("import.committed")
 	found, token, err := m.findAlias(ctx, app, true)
 	if err == nil && found.Record.Database == DatabaseCopy {
 		found, err = m.flip(ctx, found, row)

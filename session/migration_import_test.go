@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,12 +207,14 @@ func TestBackfilledSessions(t *testing.T) {
 // TestS06_ImportAgainstRevoke: at two replicas at once, a session comes over and is revoked; none survives.
 func TestS06_ImportAgainstRevoke(t *testing.T) {
 	t.Parallel()
-	rounds := 300
 	w := newWorld(t)
 	a, b := w.replica(config.StatePrimary), w.replica(config.StatePrimary)
 	legacy := w.replica(config.StateLegacy)
-	survivors := 0
-	for i := range rounds {
+	var left, imported survivors
+	var n atomic.Int64
+	race(*importRounds, func() {
+		i := int(n.Add(1))
+		// Rounds under way at once have different users: one's revocation of all would be the other's too.
 		user := strconv.Itoa(i%50 + 1)
 		var who *browser
 		if i%2 == 0 {
@@ -219,13 +222,13 @@ func TestS06_ImportAgainstRevoke(t *testing.T) {
 		} else {
 			who = &browser{user: user, token: legacy.login(user)}
 		}
-		all := i%3 == 0
 		other := *who
-		var both sync.WaitGroup
-		both.Go(func() { other.visit(a) })
-		both.Go(func() {
+		together(func() {
+			_, err := other.visit(a)
+			imported.add(err == nil)
+		}, func() {
 			var err error
-			if all {
+			if i%3 == 0 {
 				_, err = b.RevokeUser(context.Background(), user)
 			} else if s, ferr := who.visit(legacy); ferr == nil {
 				err = b.Revoke(context.Background(), s.Key(), user)
@@ -234,19 +237,17 @@ func TestS06_ImportAgainstRevoke(t *testing.T) {
 				t.Errorf("round %d: %v", i, err)
 			}
 		})
-		both.Wait()
 		for _, r := range []*migrating{a, b, legacy} {
 			for _, one := range []browser{other, *who} {
-				if !one.isGone(r) {
-					survivors++
-				}
+				left.add(!one.isGone(r))
 			}
 		}
+	})
+	if left.n != 0 || left.of == 0 {
+		t.Errorf("%d of %d came back", left.n, left.of)
 	}
-	if survivors > 0 {
-		t.Errorf("%d of %d came back", survivors, rounds)
-	}
-	t.Logf("%d races, %d survivors", rounds, survivors)
+	imported.bothWin(t)
+	t.Logf("%d races, the import was first in %d; %d survivors", imported.of, imported.n, left.n)
 }
 
 // isGone waits for a replica to hear of the end, and reports whether it came.

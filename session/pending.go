@@ -1,12 +1,13 @@
 package session
 
 import (
+	"container/list"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
+	"gatehouse/internal/fault"
 	"gatehouse/telemetry"
 
 	"github.com/rs/zerolog"
@@ -32,14 +33,18 @@ type revocation struct {
 	until  time.Time // when nothing that it means can be alive any more
 }
 
-// pending retries revocations until the store confirms them.
+// pending retries revocations until the store confirms them. It is memory, and a process may be killed any time:
+// so each stands in the log from the moment it waits, with what an operator must do should nobody else do it.
 type pending struct {
 	attempt func(context.Context, revocation) bool
+	clock   Clock
 	log     zerolog.Logger
 	metrics *telemetry.Metrics
 
-	mu     sync.Mutex
-	list   []revocation
+	mu sync.Mutex
+	// list holds revocations, those that have failed lately at its end. Linked, so that getting rid of
+	// maxPending of them, when Redis is back, does not move all the others for each.
+	list   *list.List
 	wake   chan struct{}
 	stop   chan struct{}
 	once   sync.Once
@@ -48,41 +53,47 @@ type pending struct {
 
 func newPending(attempt func(context.Context, revocation) bool, opts Options) *pending {
 	p := &pending{
-		attempt: attempt, log: opts.Log, metrics: opts.Metrics,
-		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		attempt: attempt, clock: opts.Clock, log: opts.Log, metrics: opts.Metrics,
+		list: list.New(), wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	p.worker.Go(p.run)
 	return p
 }
 
+// add queues a revocation. When it returns, the log has it.
 func (p *pending) add(r revocation) {
+	fault.Point("pending.add")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.list) >= maxPending {
-		p.log.Error().Str("user", r.userID).Msg("too many revocations wait for Redis: this one is refused here only, and not retried")
+	if p.list.Len() >= maxPending {
+		r.tell(&p.log, revocationNotRetried)
 		return
 	}
-	p.list = append(p.list, r)
-	p.metrics.PendingRevocations(len(p.list))
+	p.list.PushBack(r)
+	r.tell(&p.log, revocationWaits)
+	fault.Point("pending.added")
+	p.metrics.PendingRevocations(p.list.Len())
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
-// dropUser takes out and gives the revocations of all sessions of the user.
+// dropUser takes out and gives the revocations of all sessions of the user: a later one has been confirmed.
 func (p *pending) dropUser(userID string) []revocation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var dropped []revocation
-	p.list = slices.DeleteFunc(p.list, func(r revocation) bool {
-		if r.all && r.userID == userID {
+	for e := p.list.Front(); e != nil; {
+		next := e.Next()
+		if r := e.Value.(revocation); r.all && r.userID == userID {
+			p.list.Remove(e)
+			r.tell(&p.log, revocationConfirmed)
 			dropped = append(dropped, r)
-			return true
 		}
-		return false
-	})
-	p.metrics.PendingRevocations(len(p.list))
+		e = next
+	}
+	p.metrics.PendingRevocations(p.list.Len())
 	return dropped
 }
 
@@ -106,37 +117,68 @@ func (p *pending) run() {
 // maxFailures in a row end a round of try: the store is away, the others would fail as well.
 const maxFailures = 3
 
-// try goes through the list once, and reports whether it is empty now. One that fails goes to the
-// end: its reason may be its own (a damaged index), and must not hold up the others.
+// try goes through the list once, until ctx ends, and reports whether it is empty now. One that fails goes to
+// the end: its reason may be its own (a damaged index), and must not hold up the others.
 func (p *pending) try(ctx context.Context) bool {
-	p.mu.Lock()
-	round := slices.Clone(p.list)
-	p.mu.Unlock()
 	failures := 0
-	for _, next := range round {
-		done := p.attempt(ctx, next)
-		p.mu.Lock()
-		// It may have been dropped meanwhile.
-		before := len(p.list)
-		p.list = slices.DeleteFunc(p.list, next.same)
-		if !done && len(p.list) < before {
-			p.list = append(p.list, next)
+	for range p.len() {
+		if ctx.Err() != nil {
+			break
 		}
-		p.metrics.PendingRevocations(len(p.list))
-		p.mu.Unlock()
+		e, r := p.first()
+		if e == nil {
+			break
+		}
+		over := p.clock().After(r.until)
+		fault.Point("pending.retry")
+		done := p.attempt(ctx, r)
+		p.tried(e, done, over)
 		if done {
 			failures = 0
 		} else if failures++; failures == maxFailures {
 			break
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.list) == 0
+	return p.len() == 0
 }
 
-func (r revocation) same(other revocation) bool {
-	return r.key == other.key && r.userID == other.userID && r.all == other.all && r.at.Equal(other.at)
+func (p *pending) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.list.Len()
+}
+
+func (p *pending) first() (*list.Element, revocation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.list.Front()
+	if e == nil {
+		return nil, revocation{}
+	}
+	return e, e.Value.(revocation)
+}
+
+// tried notes the outcome of an attempt. over: nothing it meant was alive any more. What has been dropped
+// meanwhile is not in the list, where both removing and moving it do nothing.
+func (p *pending) tried(e *list.Element, done, over bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.list.Len()
+	if !done {
+		p.list.MoveToBack(e)
+		return
+	}
+	fault.Point("pending.confirmed")
+	r := p.list.Remove(e).(revocation)
+	if p.list.Len() == before {
+		return
+	}
+	state := revocationConfirmed
+	if over {
+		state = revocationOver
+	}
+	r.tell(&p.log, state)
+	p.metrics.PendingRevocations(p.list.Len())
 }
 
 // close tries until the list is empty or ctx ends.
@@ -156,11 +198,23 @@ func (p *pending) close(ctx context.Context) error {
 	return nil
 }
 
+// maxTold bounds the lines about revocations that are given up: a process that ends must come to its end. Each
+// of the others has its line from when it was queued.
+const maxTold = 1000
+
+// remaining gives up what is left, and leaves it to the operator.
 func (p *pending) remaining() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.list) == 0 {
+	left := p.list.Len()
+	if left == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d", errPending, len(p.list))
+	for e, told := p.list.Front(), 0; e != nil && told < maxTold; e, told = e.Next(), told+1 {
+		e.Value.(revocation).tell(&p.log, revocationGivenUp)
+	}
+	if left > maxTold {
+		tellMore(&p.log, left-maxTold)
+	}
+	return fmt.Errorf("%w: %d", errPending, left)
 }

@@ -28,6 +28,8 @@ type Options struct {
 	// Apart: this process answers no requests. It follows the state of the migration, and does nothing that
 	// belongs to it: who only looks, with a file that says done, must end nobody's session.
 	Apart bool
+	// CacheSize bounds, in bytes, what a store keeps of sessions in this process's memory. 0 is config.DefaultCacheSize.
+	CacheSize config.Size
 }
 
 func (o Options) withDefaults() Options {
@@ -49,6 +51,8 @@ type RedisStore struct {
 	embedded  *embedded // nil with a real Redis
 
 	changed chan Key // sessions to read again
+	// listeners hear of changes without the way through known and changed, which both are bounded.
+	listeners listeners
 	// invalidations counts what invalidated was told, for Find to notice one that came between
 	// Redis's answer and its keeping.
 	invalidations atomic.Uint64
@@ -78,10 +82,14 @@ func Open(ctx context.Context, cfg config.Redis, opts Options) (*RedisStore, err
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
+	forReplies, forRecords := splitCache(opts.CacheSize)
+	full := tellFull(opts.Log, opts.CacheSize)
+	kept := newReplies(forReplies, usage{partReplies, opts.Metrics, full})
 	s := &RedisStore{
-		keys: keyspace{prefix: cfg.KeyPrefix}, scripts: newScripts(), known: newKnownSessions(),
+		keys: keyspace{prefix: cfg.KeyPrefix}, scripts: newScripts(), known: newKnownSessions(forRecords, usage{partRecords, opts.Metrics, full}),
 		deadlines: newDeadlines(cfg.Timeout), clock: opts.Clock, changed: make(chan Key, maxChanged), stop: make(chan struct{}),
 	}
+	s.known.dropReply = kept.drop
 	s.breaker = newBreaker(func(away bool, cause error) { noteOutage(opts, away, cause) })
 	if cfg.Embedded() {
 		var err error
@@ -95,6 +103,7 @@ func Open(ctx context.Context, cfg config.Redis, opts Options) (*RedisStore, err
 		s.embedded.close()
 		return nil, err
 	}
+	s.link.option.NewCacheStoreFn = kept.connection
 	if s.embedded != nil {
 		s.link.option.DisableCache, s.link.option.ForceSingleClient = true, true
 		s.link.option.ClientSetInfo = rueidis.DisableClientSetInfo
@@ -180,7 +189,7 @@ func (s *RedisStore) client() (rueidis.Client, error) {
 // gets ErrUnavailable, whatever it was. Absence is no error and does not come here.
 func (s *RedisStore) failed(err error) error {
 	s.breaker.report(err)
-	if isReadOnly(err) {
+	if isReadOnly(err) || withoutTracking(err) {
 		s.link.demote()
 	}
 	return unavailable(err)
@@ -225,6 +234,8 @@ func (s *RedisStore) invalidated(keys []rueidis.RedisMessage) {
 			default: // the next request reads it
 			}
 		}
+		// After it is suspect, so that who looks now is not served from before.
+		s.listeners.tell(id)
 	}
 }
 

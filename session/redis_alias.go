@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"gatehouse/internal/fault"
+
 	"github.com/redis/rueidis"
 )
 
@@ -114,11 +116,13 @@ func (s *RedisStore) setAlias(_ context.Context, row ID, old, next alias, ttl ti
 		return alias{}, err
 	}
 	next.raw = string(text)
+	fault.Point("alias.before")
 	answer, err := s.exec(s.scripts.alias, []string{s.keys.alias(row)}, []string{old.raw, next.raw, milliseconds(ttl)})
 	switch {
 	case err != nil:
 		return alias{}, err
 	case answer[0] == "ok":
+		fault.Point("alias.done")
 		return next, nil
 	case answer[0] == "conflict" && len(answer) == 2 && answer[1] != "":
 		held, err := parseAlias(answer[1])
@@ -159,12 +163,14 @@ func (s *RedisStore) rotate(_ context.Context, old, next *Record, ttl time.Durat
 		return err
 	}
 	keys := []string{s.keys.session(old.Key()), s.keys.session(key), s.keys.index(next.User.ID)}
+	fault.Point("rotate.before")
 	answer, err := s.exec(s.scripts.rotate, keys, []string{old.raw, raw, milliseconds(ttl), old.ID.String(), next.ID.String()})
 	if err != nil {
 		return err
 	}
 	switch answer[0] {
 	case "ok":
+		fault.Point("rotate.done")
 		s.forget(old.Key())
 		s.remember(key, keys[1], stored, time.Now())
 		return nil

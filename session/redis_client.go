@@ -1,15 +1,13 @@
 package session
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
+	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gatehouse/config"
@@ -41,24 +39,41 @@ const (
 var errNotConnected = errors.New("not connected to Redis yet")
 
 // connectError is a connection that could not be made, for whatever reason: always an outage.
-type connectError struct{ cause error }
+type connectError struct {
+	cause error
+	// sentinel: it was looked for by its sentinels, any of which may be meant by the cause. plain: without TLS.
+	sentinel, plain bool
+}
 
-func (e *connectError) Error() string { return "cannot connect to Redis: " + describe(e.cause) }
+func (e *connectError) Error() string {
+	text := "cannot connect to Redis: " + describe(e.cause)
+	if e.sentinel && (isAuth(e.cause) || isRights(e.cause)) {
+		text += "; if it is a sentinel that refuses, redis.sentinel.username and password_file, for they have users of their own"
+	}
+	if e.plain && (errors.Is(e.cause, io.EOF) || errors.Is(e.cause, syscall.ECONNRESET)) {
+		text += "; if Redis speaks nothing but TLS there, set redis.tls.enabled: true"
+	}
+	return text
+}
+
 func (e *connectError) Unwrap() error { return e.cause }
 
 // link holds the client. There may be none: at the start with Redis away the library gives none,
 // and it must not keep the gateway from starting.
 type link struct {
 	option  rueidis.ClientOption
+	where   string // for logs
 	log     zerolog.Logger
 	metrics *telemetry.Metrics
 
 	client  atomic.Pointer[rueidis.Client]
 	refused atomic.Pointer[connectError] // the last connection that could not be made
 
-	mu       sync.Mutex // connecting
-	closed   bool
-	problem  string    // the last one logged, so that an outage is not a line every 250 ms
+	mu     sync.Mutex // connecting
+	closed bool
+	// problems that have been logged, without figures, which differ each time: an outage is not a line every 250 ms.
+	problems map[string]bool
+	uncached bool      // that there is no cache has been logged
 	replaced time.Time // when the client was last given up
 	demoted  atomic.Bool
 }
@@ -76,8 +91,8 @@ func newLink(cfg config.Redis, opts Options, invalidated func([]rueidis.RedisMes
 		RetryDelay:        retryOnce,
 		OnInvalidations:   invalidated,
 	}
-	if cfg.Username != "" || cfg.Password != "" || cfg.PasswordFile != "" {
-		option.AuthCredentialsFn = credentials(cfg)
+	if who := ofRedis(cfg); !who.none() {
+		option.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) { return who.read() }
 	}
 	if cfg.TLS.Enabled {
 		var err error
@@ -85,7 +100,10 @@ func newLink(cfg config.Redis, opts Options, invalidated func([]rueidis.RedisMes
 			return nil, err
 		}
 	}
-	return &link{option: option, log: opts.Log, metrics: opts.Metrics}, nil
+	if cfg.Sentinel.Enabled() {
+		bySentinel(&option, cfg)
+	}
+	return &link{option: option, where: cfg.Where(), problems: make(map[string]bool), log: opts.Log, metrics: opts.Metrics}, nil
 }
 
 func retryOnce(attempts int, _ rueidis.Completed, _ error) time.Duration {
@@ -93,44 +111,6 @@ func retryOnce(attempts int, _ rueidis.Completed, _ error) time.Duration {
 		return -1
 	}
 	return retryDelay
-}
-
-// credentials reads the password file at each new connection: a password that is rotated needs no restart.
-func credentials(cfg config.Redis) func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
-	return func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
-		password := cfg.Password.Reveal()
-		if cfg.PasswordFile != "" {
-			text, err := os.ReadFile(cfg.PasswordFile)
-			if err != nil {
-				return rueidis.AuthCredentials{}, fmt.Errorf("redis.password_file: %w", err)
-			}
-			password = strings.TrimRight(string(text), "\r\n")
-		}
-		return rueidis.AuthCredentials{Username: cfg.Username, Password: password}, nil
-	}
-}
-
-func redisTLS(cfg config.Redis) (*tls.Config, error) {
-	// The library dials several addresses with one configuration; an empty name means each one's own.
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.TLS.ServerName}
-	if cfg.TLS.CAFile != "" {
-		pem, err := os.ReadFile(cfg.TLS.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.tls.ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("redis.tls.ca_file: %s holds no PEM certificate", cfg.TLS.CAFile)
-		}
-	}
-	if cfg.TLS.CertFile != "" || cfg.TLS.KeyFile != "" {
-		cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.tls.cert_file and key_file: %w", err)
-		}
-		out.Certificates = []tls.Certificate{cert}
-	}
-	return out, nil
 }
 
 // get gives the client, or why there is none.
@@ -159,12 +139,15 @@ func (l *link) ensure() error {
 	l.replaced = time.Now()
 	c, err := l.connect()
 	if err != nil {
-		l.complain(err)
-		refused := &connectError{cause: err}
+		if l.option.TLSConfig != nil && isUnclear(err) {
+			err = l.diagnose(err)
+		}
+		refused := &connectError{cause: err, sentinel: l.option.Sentinel.MasterSet != "", plain: l.option.TLSConfig == nil}
+		l.complain(refused)
 		l.refused.Store(refused)
 		return refused
 	}
-	l.problem = ""
+	clear(l.problems)
 	l.demoted.Store(false)
 	l.client.Store(&c)
 	if old != nil {
@@ -174,19 +157,33 @@ func (l *link) ensure() error {
 }
 
 // connect decides between one node and a Cluster by asking the node, which the library does.
-// Services without client tracking get a client without cache: slower, and right.
+// Each connect tries for the cache again: it may be another Redis by now.
 func (l *link) connect() (rueidis.Client, error) {
+	cached := !l.option.DisableCache
 	c, err := newClient(l.option)
-	if errors.Is(err, rueidis.ErrNoCache) {
-		l.log.Warn().Str("error", describe(err)).Msg("Redis does not offer client tracking (CLIENT TRACKING, RESP3): sessions are not cached in memory, every request asks Redis")
-		l.option.DisableCache = true
-		c, err = newClient(l.option)
+	if err == nil && cached {
+		if err = tracks(c); err != nil {
+			c.Close()
+		}
+	}
+	if withoutTracking(err) {
+		cached = false
+		l.tellUncached(err)
+		c, err = plainClient(l.option)
 	}
 	if err != nil {
 		return nil, err
 	}
-	l.metrics.SessionCache(!l.option.DisableCache)
+	l.uncached = l.uncached && !cached
+	l.metrics.SessionCache(cached)
 	return c, nil
+}
+
+func (l *link) tellUncached(err error) {
+	if !l.uncached {
+		l.uncached = true
+		l.log.Warn().Str("error", describe(err)).Msg("Redis does not offer client tracking (CLIENT TRACKING and CACHING, RESP3): sessions are not cached in memory, every request asks Redis")
+	}
 }
 
 // newClient gives a client or an error, never both: with ForceSingleClient the library gives a
@@ -202,15 +199,22 @@ func newClient(option rueidis.ClientOption) (rueidis.Client, error) {
 	return c, nil
 }
 
-func (l *link) complain(err error) {
-	if text := describe(err); text != l.problem {
-		l.problem = text
-		l.log.Error().Strs("addresses", l.option.InitAddress).Str("error", text).Msg("cannot connect to Redis, trying on")
+func (l *link) complain(err *connectError) {
+	text := err.Error()
+	kind := strings.Map(func(c rune) rune {
+		if c >= '0' && c <= '9' {
+			return -1
+		}
+		return c
+	}, text)
+	if !l.problems[kind] {
+		l.problems[kind] = true
+		l.log.Error().Str("redis", l.where).Str("error", text).Msg("no connection to Redis, trying on")
 	}
 }
 
-// demote asks for a new connection: Redis said that it is a read-only replica. After a failover
-// behind one name the old master stays reachable, and nothing but this makes us leave it.
+// demote asks for a new connection: Redis said that it is a read-only replica, or that it offers no client tracking
+// any more. After a failover behind one name the old master stays reachable, and nothing but this makes us leave it.
 func (l *link) demote() { l.demoted.Store(true) }
 
 func (l *link) close() {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"gatehouse/internal/fault"
+
 	"github.com/redis/rueidis"
 )
 
@@ -34,17 +36,20 @@ func (s *RedisStore) Create(_ context.Context, rec *Record, opts CreateOptions) 
 	args := []string{raw, milliseconds(opts.TTL), strconv.FormatInt(opts.Began.redis, 10), strconv.Itoa(opts.MaxPerUser),
 		atLimit, rec.ID.String(), replaces}
 	for range needRounds {
+		fault.Point("create.before")
 		answer, err := s.exec(s.scripts.create, s.declare(fixed, key.Tag, declared), join(args, declared))
 		if err != nil {
 			return nil, err
 		}
 		switch answer[0] {
 		case "ok":
+			fault.Point("create.done")
 			ended := s.ended(key.Tag, answer[1:])
 			s.remember(key, fixed[0], stored, time.Now())
 			return ended, nil
 		case "need":
 			declared = answer[1:]
+			fault.Point("create.need")
 			if replaces != "" {
 				declared = append(declared, replaces)
 			}
@@ -68,9 +73,11 @@ func (s *RedisStore) superseded(answer []string) error {
 	if len(answer) < 2 {
 		return s.surprised(answer)
 	}
+	fault.Point("raise.before")
 	if _, err := s.exec(s.scripts.raise, []string{s.keys.sequence()}, answer[1:2]); err != nil {
 		return err
 	}
+	fault.Point("raise.done")
 	return ErrSuperseded
 }
 
@@ -89,6 +96,7 @@ func (s *RedisStore) Replace(_ context.Context, old, next *Record, ttl time.Dura
 		return err
 	}
 	name := s.keys.session(key)
+	fault.Point("replace.before")
 	answer, err := s.exec(s.scripts.replace, []string{name, s.keys.index(next.User.ID)},
 		[]string{old.raw, raw, milliseconds(ttl), next.ID.String()})
 	if err != nil {
@@ -96,6 +104,7 @@ func (s *RedisStore) Replace(_ context.Context, old, next *Record, ttl time.Dura
 	}
 	switch {
 	case answer[0] == "ok":
+		fault.Point("replace.done")
 		s.remember(key, name, stored, time.Now())
 		return nil
 	case answer[0] == "gone":
@@ -121,10 +130,12 @@ func (s *RedisStore) Revoke(_ context.Context, key Key, userID string) (bool, er
 	// Before the answer: if it is lost the session may be gone all the same, and must not be
 	// served as known.
 	s.forget(key)
+	fault.Point("revoke.before")
 	answer, err := s.exec(s.scripts.revoke, keys, []string{key.ID.String()})
 	if err != nil {
 		return false, err
 	}
+	fault.Point("revoke.done")
 	return len(answer) > 1, nil
 }
 
@@ -133,6 +144,7 @@ func (s *RedisStore) Revoke(_ context.Context, key Key, userID string) (bool, er
 // older) or after (it is in the index, and ended, or comes after the step and stays). So the
 // whole counts as having happened at the first.
 func (s *RedisStore) RevokeUser(_ context.Context, userID string, except ...ID) ([]ID, error) {
+	fault.Point("revoke_user.before")
 	answer, err := s.exec(s.scripts.advance, []string{s.keys.sequence()}, nil)
 	if err != nil {
 		return nil, err
@@ -140,10 +152,12 @@ func (s *RedisStore) RevokeUser(_ context.Context, userID string, except ...ID) 
 	if len(answer) < 2 {
 		return nil, s.surprised(answer)
 	}
+	fault.Point("revoke_user.advanced")
 	sequence, tag := answer[1], TagOf(userID)
 	fixed := []string{s.keys.index(userID), s.keys.generation(userID)}
 	var declared []string
-	for range needRounds {
+	var ended []ID
+	for rounds := 0; rounds < needRounds; rounds++ {
 		args := []string{sequence, milliseconds(generationTTL), strconv.Itoa(len(declared))}
 		args = join(args, declared)
 		for _, id := range except {
@@ -151,24 +165,29 @@ func (s *RedisStore) RevokeUser(_ context.Context, userID string, except ...ID) 
 		}
 		answer, err := s.exec(s.scripts.revokeUser, s.declare(fixed, tag, declared), args)
 		if err != nil {
-			return nil, err
+			return ended, err
 		}
 		switch answer[0] {
 		case "ok":
-			return s.ended(tag, answer[1:]), nil
+			fault.Point("revoke_user.done")
+			return append(ended, s.ended(tag, answer[1:])...), nil
+		case "more":
+			ended, declared, rounds = append(ended, s.ended(tag, answer[1:])...), nil, 0
 		case "need":
+			fault.Point("revoke_user.need")
 			declared = answer[1:]
 		default:
 			return nil, s.surprised(answer)
 		}
 	}
-	return nil, unavailable(fmt.Errorf("the user's sessions keep changing"))
+	return ended, unavailable(fmt.Errorf("the user's sessions keep changing"))
 }
 
 // List reads the index, then the records in one pipeline, and takes entries without a record out
 // of the index. Records that cannot be read are left out: they are no sessions.
 func (s *RedisStore) List(_ context.Context, userID string) ([]*Record, error) {
 	index, tag := s.keys.index(userID), TagOf(userID)
+	fault.Point("list.before")
 	answer, err := s.exec(s.scripts.list, []string{index}, nil)
 	if err != nil {
 		return nil, err
@@ -181,6 +200,7 @@ func (s *RedisStore) List(_ context.Context, userID string) ([]*Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	fault.Point("list.read")
 	cmds := make(rueidis.Commands, 0, len(ids))
 	for _, id := range ids {
 		cmds = append(cmds, c.B().Get().Key(s.keys.sessionByID(tag, id)).Build())
@@ -209,10 +229,12 @@ func (s *RedisStore) List(_ context.Context, userID string) ([]*Record, error) {
 	if len(dead) == 0 {
 		return records, nil
 	}
+	fault.Point("list.heal")
 	// An ID never comes back, so nothing can have been made meanwhile that this takes out.
 	if err := c.Do(s.deadlines.context(), c.B().Zrem().Key(index).Member(dead...).Build()).Error(); err != nil {
 		return nil, s.failed(err)
 	}
+	fault.Point("list.done")
 	return records, nil
 }
 

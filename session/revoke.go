@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"gatehouse/internal/fault"
 	"gatehouse/telemetry"
 )
 
@@ -29,6 +30,7 @@ func (m *Manager) Revoke(ctx context.Context, key Key, userID string) error {
 func (m *Manager) revoke(ctx context.Context, key Key, userID, reason string) error {
 	m.endings.refuse(key.ID)
 	defer m.notify([]ID{key.ID})
+	fault.Point("logout.refused")
 	there, err := m.store.Revoke(ctx, key, userID)
 	now := m.clock()
 	if err != nil {

@@ -13,6 +13,8 @@ import "github.com/redis/rueidis"
 //     "need" and the IDs, and is called again with these declared.
 //   - They never write JSON of their own: Lua makes floats of 17-digit IDs and {} of [].
 //   - They answer a list of strings, the first of which says what happened.
+//   - A session goes before its index entry: should Redis refuse the DEL (an ACL), what is asked for again
+//     still finds it.
 //   - TIME is the server's clock, the only one that decides when a session ends.
 
 // luaClock gives `now` in milliseconds with the microseconds as fraction, so that sessions made in
@@ -23,12 +25,14 @@ local now = t[1] * 1000 + t[2] / 1000
 local function ms(x) return string.format('%.3f', x) end
 `
 
-// luaIndex files a session in its user's index, whose own end comes after its last member's.
+// luaIndex files a session in its user's index, whose own end comes after its last member's. Also when somebody has
+// taken the index's end away, and other members may live longer than the one filed now.
 const luaIndex = luaClock + `
 local function file(index, id, ttl)
   redis.call('ZADD', index, ms(now + ttl), id)
   if redis.call('PTTL', index) < ttl then
-    redis.call('PEXPIRE', index, string.format('%d', ttl + 1000))
+    local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
+    redis.call('PEXPIRE', index, string.format('%d', math.max(ttl, tonumber(last[2]) - now) + 1000))
   end
 end
 `
@@ -42,12 +46,22 @@ local function need(ids)
 end
 `
 
+// luaBatch bounds how many of a user's sessions one call deals with. A script stops everybody else, and an answer that
+// takes longer than redis.timeout is none: an index of 100,000 entries, made by a client that logs in for each
+// request, could be neither healed nor revoked.
+const luaBatch = `
+local batch = 2000
+`
+
 // KEYS: session, index, generation, sessions that may end for it...
 // ARGV: record, ttl, epoch, limit, evict|reject, ID, ID it replaces or "", IDs of KEYS[4]...
 //
-// The first write is the SET of the new session: at maxmemory Redis refuses that one, before
-// anything has changed; after a first write it would let the script go on.
-const sourceCreate = luaIndex + luaNeed + `
+// Of more sessions over the limit than luaBatch, as after the limit was lowered, so many end, and others with the
+// next logins.
+//
+// The first write beside the clearing of dead entries is the SET of the new session: at maxmemory Redis refuses that
+// one, before anything has changed; after a first write it would let the script go on.
+const sourceCreate = luaIndex + luaNeed + luaBatch + `
 local generation = redis.call('GET', KEYS[3])
 if generation and tonumber(generation) > tonumber(ARGV[3]) then return {'superseded', generation} end
 local held = redis.call('GET', KEYS[1])
@@ -57,28 +71,45 @@ local ttl, limit, new, replaced = tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[6],
 local key_of = {}
 for i = 8, #ARGV do key_of[ARGV[i]] = KEYS[i - 4] end
 
--- The index's order is that of expiry: the first has gone unused for longest.
-local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ms(now), '+inf')
-local live, dead, undeclared = {}, {}, false
-for _, id in ipairs(ids) do
-  if id ~= new and id ~= replaced then
-    if key_of[id] and redis.call('EXISTS', key_of[id]) == 0 then
-      dead[#dead + 1] = id
-    else
-      live[#live + 1] = id
-      if not key_of[id] then undeclared = true end
+local over, live, dead = 0, {}, {}
+if limit > 0 then
+  local count = redis.call('ZCOUNT', KEYS[2], '(' .. ms(now), '+inf')
+  local function uncount(id)
+    local score = redis.call('ZSCORE', KEYS[2], id)
+    if score and tonumber(score) > now then count = count - 1 end
+  end
+  uncount(new)
+  if replaced ~= '' and replaced ~= new then uncount(replaced) end
+  -- The index's order is that of expiry: the first has gone unused for longest.
+  local first = math.max(batch, limit + 2)
+  local function read() return redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ms(now), '+inf', 'LIMIT', 0, first) end
+  local ids, undeclared = read(), false
+  for _, id in ipairs(ids) do
+    if id ~= new and id ~= replaced then
+      if key_of[id] and redis.call('EXISTS', key_of[id]) == 0 then
+        dead[#dead + 1] = id
+      else
+        live[#live + 1] = id
+        if not key_of[id] then undeclared = true end
+      end
     end
   end
-end
-local over = 0
-if limit > 0 then over = #live + 1 - limit end
-if over > 0 and ARGV[5] == 'reject' then
-  -- Entries whose session is gone must not lock a user out: look at all of them before.
-  if undeclared then return need(ids) end
-  return {'limit'}
-end
-for i = 1, over do
-  if not key_of[live[i]] then return need(ids) end
+  -- What lies behind those that were read counts as sessions.
+  over = count - #dead + 1 - limit
+  if over > 0 then
+    local reject = ARGV[5] == 'reject'
+    -- Entries whose session is gone must not lock a user out: look at all of them before.
+    if reject and undeclared then return need(ids) end
+    if #dead > 0 and count > #dead + #live then
+      for _, id in ipairs(dead) do redis.call('ZREM', KEYS[2], id) end
+      return need(read())
+    end
+    if reject then return {'limit'} end
+    over = math.min(over, #live)
+    for i = 1, over do
+      if not key_of[live[i]] then return need(ids) end
+    end
+  end
 end
 
 if not held then redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) end
@@ -86,8 +117,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ms(now))
 for _, id in ipairs(dead) do redis.call('ZREM', KEYS[2], id) end
 local answer = {'ok'}
 local function finish(id)
-  redis.call('ZREM', KEYS[2], id)
   if redis.call('DEL', key_of[id]) == 1 then answer[#answer + 1] = id end
+  redis.call('ZREM', KEYS[2], id)
 end
 for i = 1, over do finish(live[i]) end
 if replaced ~= '' then finish(replaced) end
@@ -117,11 +148,11 @@ return {'ok'}
 `
 
 // KEYS: index, generation, sessions... ARGV: sequence number, the generation's ttl, how many
-// sessions are declared, their IDs..., IDs to spare...
+// sessions are declared, their IDs..., IDs to spare... "more": it is to be called again for the others.
 //
 // Deleting comes before the SET of the generation: a script that has written is not refused at
 // maxmemory, and revoking must work there.
-const sourceRevokeUser = luaClock + luaNeed + `
+const sourceRevokeUser = luaClock + luaNeed + luaBatch + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms(now))
 local generation = redis.call('GET', KEYS[2])
 if generation and tonumber(generation) >= tonumber(ARGV[1]) then
@@ -130,11 +161,14 @@ else
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 end
 local count = tonumber(ARGV[3])
-local key_of, spared = {}, {}
+local key_of, spared, spares = {}, {}, 0
 for i = 1, count do key_of[ARGV[3 + i]] = KEYS[2 + i] end
-for i = 4 + count, #ARGV do spared[ARGV[i]] = true end
+for i = 4 + count, #ARGV do
+  if not spared[ARGV[i]] and redis.call('ZSCORE', KEYS[1], ARGV[i]) then spares = spares + 1 end
+  spared[ARGV[i]] = true
+end
 local ids, missing = {}, false
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, batch + spares - 1)) do
   if not spared[id] then
     ids[#ids + 1] = id
     if not key_of[id] then missing = true end
@@ -143,9 +177,10 @@ end
 if missing then return need(ids) end
 local answer = {'ok'}
 for _, id in ipairs(ids) do
-  redis.call('ZREM', KEYS[1], id)
   if redis.call('DEL', key_of[id]) == 1 then answer[#answer + 1] = id end
+  redis.call('ZREM', KEYS[1], id)
 end
+if redis.call('ZCARD', KEYS[1]) > spares then answer[1] = 'more' end
 return answer
 `
 
@@ -211,6 +246,7 @@ return {'ok'}
 // scripts are sent by their hash, and in full when the server does not know it.
 type scripts struct {
 	create, replace, revoke, revokeUser, list, advance, raise, take, rotate, alias *rueidis.Lua
+	auditSession, auditIndex, drop                                                 *rueidis.Lua // operator_scripts.go
 }
 
 func newScripts() scripts {
@@ -220,5 +256,7 @@ func newScripts() scripts {
 		list: rueidis.NewLuaScript(sourceList), advance: rueidis.NewLuaScript(sourceAdvance),
 		raise: rueidis.NewLuaScript(sourceRaise), take: rueidis.NewLuaScript(sourceTake),
 		rotate: rueidis.NewLuaScript(sourceRotate), alias: rueidis.NewLuaScript(sourceAlias),
+		auditSession: rueidis.NewLuaScript(sourceAuditSession), auditIndex: rueidis.NewLuaScript(sourceAuditIndex),
+		drop: rueidis.NewLuaScript(sourceDrop),
 	}
 }

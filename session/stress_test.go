@@ -3,7 +3,9 @@ package session_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -12,21 +14,19 @@ import (
 	"gatehouse/session/sessiontest"
 )
 
-// rounds of each race. Each kind of race runs in several goroutines.
-func rounds() int {
-	if testing.Short() {
-		return 300
-	}
-	return 2400
-}
+// How many rounds the races have. Those with a database take milliseconds each: `make stress` has them all run 10,000.
+var (
+	stressRounds = flag.Int("stress-rounds", 10_000, "rounds of the main races over Redis, a third of that of the others")
+	importRounds = flag.Int("import-rounds", 1_000, "rounds of the races between an import and a revocation")
+)
 
 // race runs round n times, spread over a few goroutines.
 func race(n int, round func()) {
 	var all sync.WaitGroup
 	const lanes = 6
-	for range lanes {
+	for lane := range lanes {
 		all.Go(func() {
-			for range n / lanes {
+			for range (n + lane) / lanes {
 				round()
 			}
 		})
@@ -63,6 +63,39 @@ func (s *survivors) add(alive bool) {
 	}
 }
 
+// unindexed compares, past the store, a user's index with the sessions there are: it gives the live sessions that
+// are not in the index and the entries without session, and how many sessions there are.
+func unindexed(t *testing.T, store *session.RedisStore, user string, keys ...session.Key) (wrong, live int) {
+	c, err := store.Client()
+	if err != nil {
+		t.Error(err)
+		return 1, 0
+	}
+	index := "user_sessions:{" + string(session.TagOf(user)) + "}:" + user
+	entries, err := c.Do(context.Background(), c.B().Zrange().Key(index).Min("0").Max("-1").Build()).AsStrSlice()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, key := range keys {
+		there := exists(t, store, key)
+		if there {
+			live++
+		}
+		if there != slices.Contains(entries, key.ID.String()) {
+			wrong++
+		}
+	}
+	return wrong + max(len(entries)-len(keys), 0), live
+}
+
+// bothWin fails when one side of a race has always been first: that was no race.
+func (s *survivors) bothWin(t *testing.T) {
+	t.Helper()
+	if s.n == 0 || s.n == s.of {
+		t.Errorf("one side was first in all of %d rounds: there was no race", s.of)
+	}
+}
+
 // exists asks Redis itself, past every cache.
 func exists(t *testing.T, store *session.RedisStore, key session.Key) bool {
 	c, err := store.Client()
@@ -95,9 +128,9 @@ func TestS06Races(t *testing.T) {
 	}
 	user := func() string { return session.NewToken("x")[12:30] }
 
-	touch := func(t *testing.T, revoke func(rec *session.Record) error) {
-		var left survivors
-		race(rounds(), func() {
+	touch := func(t *testing.T, rounds int, revoke func(rec *session.Record) error) {
+		var left, lost, touched survivors
+		race(rounds, func() {
 			rec := create(user())
 			found, err := b.Find(ctx, rec.Key())
 			if err != nil {
@@ -109,27 +142,31 @@ func TestS06Races(t *testing.T) {
 				if err != nil && !errors.Is(err, session.ErrNotFound) {
 					t.Error(err)
 				}
+				touched.add(err == nil)
 			}, func() {
 				if err := revoke(rec); err != nil {
 					t.Error(err)
 				}
 			})
-			left.add(exists(t, a, rec.Key()))
+			wrong, live := unindexed(t, a, rec.User.ID, rec.Key())
+			left.add(live != 0)
+			lost.add(wrong != 0)
 		})
-		t.Logf("%d races, %d survivors", left.of, left.n)
-		if left.n != 0 || left.of == 0 {
-			t.Errorf("%d of %d sessions came back", left.n, left.of)
+		t.Logf("%d races, the touch was first in %d; %d survivors, %d unindexed", left.of, touched.n, left.n, lost.n)
+		if left.n != 0 || lost.n != 0 {
+			t.Errorf("of %d sessions %d came back, the index of %d is wrong", left.of, left.n, lost.n)
 		}
+		touched.bothWin(t)
 	}
 	t.Run("S06_touch_and_revoke", func(t *testing.T) {
-		touch(t, func(rec *session.Record) error { _, err := a.Revoke(ctx, rec.Key(), rec.User.ID); return err })
+		touch(t, *stressRounds, func(rec *session.Record) error { _, err := a.Revoke(ctx, rec.Key(), rec.User.ID); return err })
 	})
 	t.Run("S06_touch_and_revoke_all", func(t *testing.T) {
-		touch(t, func(rec *session.Record) error { _, err := a.RevokeUser(ctx, rec.User.ID); return err })
+		touch(t, *stressRounds/3, func(rec *session.Record) error { _, err := a.RevokeUser(ctx, rec.User.ID); return err })
 	})
 	t.Run("S06_login_and_revoke_all", func(t *testing.T) {
-		var left, superseded survivors
-		race(rounds(), func() {
+		var left, lost, superseded survivors
+		race(*stressRounds, func() {
 			name := user()
 			rec, _ := sessiontest.Record(name)
 			began, err := b.Epoch(ctx)
@@ -149,21 +186,21 @@ func TestS06Races(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			left.add(exists(t, a, rec.Key()))
+			wrong, live := unindexed(t, a, name, rec.Key())
+			left.add(live != 0)
+			lost.add(wrong != 0)
 		})
-		t.Logf("%d races, %d survivors, %d logins superseded", left.of, left.n, superseded.n)
-		if left.n != 0 || left.of == 0 {
-			t.Errorf("%d of %d sessions outlived the revocation of all", left.n, left.of)
+		t.Logf("%d races, %d logins superseded; %d survivors, %d unindexed", left.of, superseded.n, left.n, lost.n)
+		if left.n != 0 || lost.n != 0 {
+			t.Errorf("of %d sessions %d outlived the revocation of all, the index of %d is wrong", left.of, left.n, lost.n)
 		}
-		if superseded.n == 0 || superseded.n == superseded.of {
-			t.Errorf("%d of %d superseded: there was no race", superseded.n, superseded.of)
-		}
+		superseded.bothWin(t)
 	})
 	t.Run("S06_secrets_and_revoke", func(t *testing.T) {
 		g := newGateway(t, server.Addr)
 		other := newGateway(t, server.Addr)
 		var left survivors
-		race(rounds(), func() {
+		race(*stressRounds/3, func() {
 			name := user()
 			token, rec, err := g.tryLogin(name, func(l *session.Login) { l.Secrets = []byte("jar") })
 			if err != nil {
@@ -190,7 +227,7 @@ func TestS06Races(t *testing.T) {
 	t.Run("S06_limit_and_renewal", func(t *testing.T) {
 		// An evicted session must not be renewed back either.
 		var left survivors
-		race(rounds()/3, func() {
+		race(*stressRounds/3, func() {
 			name := user()
 			rec := create(name)
 			found, err := b.Find(ctx, rec.Key())
@@ -218,6 +255,50 @@ func TestS06Races(t *testing.T) {
 	})
 }
 
+// TestS07_LimitAgainstLogins: logins of one user that come at once, over two replicas, never leave more sessions than
+// allowed, and none that is not in the index.
+func TestS07_LimitAgainstLogins(t *testing.T) {
+	t.Parallel()
+	server := testredis.Start(t)
+	a, b := open(t, server), open(t, server)
+	ctx := context.Background()
+	const limit, logins = 2, 4
+	for _, reject := range []bool{false, true} {
+		var over, lost, refused survivors
+		race(*stressRounds/2, func() {
+			name := session.NewToken("x")[12:30]
+			var keys []session.Key
+			var all []func()
+			for i := range logins {
+				rec, _ := sessiontest.Record(name)
+				keys = append(keys, rec.Key())
+				store := []*session.RedisStore{a, b}[i%2]
+				all = append(all, func() {
+					began, err := store.Epoch(ctx)
+					if err == nil {
+						_, err = store.Create(ctx, rec, session.CreateOptions{Began: began, TTL: hour, MaxPerUser: limit, RejectAtLimit: reject})
+					}
+					if err != nil && !(reject && errors.Is(err, session.ErrLimit)) {
+						t.Error(err)
+					}
+					refused.add(err != nil)
+				})
+			}
+			together(all...)
+			wrong, live := unindexed(t, a, name, keys...)
+			over.add(live > limit || live == 0)
+			lost.add(wrong != 0)
+		})
+		t.Logf("reject=%t: %d races of %d logins, %d refused; %d over the limit, %d unindexed", reject, over.of, logins, refused.n, over.n, lost.n)
+		if over.n != 0 || lost.n != 0 {
+			t.Errorf("reject=%t: of %d users %d have not 1 to %d sessions, the index of %d is wrong", reject, over.of, over.n, limit, lost.n)
+		}
+		if want := over.of * (logins - limit); reject && refused.n != want || !reject && refused.n != 0 {
+			t.Errorf("reject=%t: %d logins of %d refused", reject, refused.n, refused.of)
+		}
+	}
+}
+
 // S12 in small: users in parallel, each sees only what is his.
 func TestS12Identities(t *testing.T) {
 	t.Parallel()
@@ -228,7 +309,7 @@ func TestS12Identities(t *testing.T) {
 	for i := range 8 {
 		users.Go(func() {
 			name := string(rune('a'+i)) + "-user"
-			for range rounds() / 30 {
+			for range *stressRounds / 120 {
 				g := replicas[rand.IntN(2)]
 				token, rec, err := g.tryLogin(name, func(l *session.Login) { l.Secrets = []byte(name) })
 				if err != nil {

@@ -55,33 +55,14 @@ func TestAdmin(t *testing.T) {
 			if resp.StatusCode != c.status || !strings.Contains(string(body), c.holds) {
 				t.Errorf("%d %.300s", resp.StatusCode, body)
 			}
-			if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
-				t.Errorf("headers %v", resp.Header)
-			}
 		})
 	}
 }
 
-// TestAdminHost: a web page whose host name resolves to 127.0.0.1 must not read the metrics through
-// the operator's browser.
-func TestAdminHost(t *testing.T) {
+func TestAdminWithoutMetrics(t *testing.T) {
 	t.Parallel()
-	admin := telemetry.NewAdmin(nil)
-	for host, allowed := range map[string]bool{
-		"localhost": true, "LOCALHOST:9090": true, "127.0.0.1:9090": true, "127.8.9.1": true, "[::1]:9090": true, "[::1]": true,
-		"evil.example": false, "evil.example:9090": false, "localhost.evil.example": false, "127.0.0.1.evil.example": false,
-		"192.0.2.1:9090": false, "": false, "0.0.0.0:9090": false,
-	} {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.Host = host
-		w := httptest.NewRecorder()
-		admin.ServeHTTP(w, r)
-		if want := map[bool]int{true: 200, false: 403}[allowed]; w.Code != want {
-			t.Errorf("host %q: %d, want %d", host, w.Code, want)
-		}
-	}
 	w := httptest.NewRecorder()
-	admin.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
+	telemetry.NewAdmin(nil).ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
 	if w.Code != 404 {
 		t.Errorf("metrics that are not kept: %d", w.Code)
 	}

@@ -106,6 +106,9 @@ const (
 	EventOutageEnd   Event = "outage_end"
 	EventImport      Event = "import"    // a session has come over from the database to Redis
 	EventMigration   Event = "migration" // the state of the migration has changed
+	EventChange      Event = "change"    // the name, role or email of a user has changed in his sessions
+	// EventAdminDenied: a request to the admin listener without its token.
+	EventAdminDenied Event = "admin_denied"
 )
 
 // Audit is one line about something that matters to security. Empty fields are left out.

@@ -198,6 +198,7 @@ func TestAuditLine(t *testing.T) {
 		telemetry.EventRevoke: "revoke", telemetry.EventLimit: "limit", telemetry.EventEviction: "eviction",
 		telemetry.EventOutageBegin: "outage_begin", telemetry.EventOutageEnd: "outage_end",
 		telemetry.EventImport: "import", telemetry.EventMigration: "migration",
+		telemetry.EventChange: "change", telemetry.EventAdminDenied: "admin_denied",
 	}
 	for event, name := range names {
 		level := "info"

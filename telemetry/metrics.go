@@ -20,8 +20,11 @@ type Metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	finds     *prometheus.CounterVec
+	hits      prometheus.Counter // of finds, the one each request counts: looking its label up costs more than finding the session
 	ended     *prometheus.CounterVec
+	changed   prometheus.Counter
 	renewals  *prometheus.CounterVec
+	refreshes *prometheus.CounterVec
 	logins    *prometheus.CounterVec
 	limited   *prometheus.CounterVec
 	streams   *prometheus.GaugeVec
@@ -29,6 +32,7 @@ type Metrics struct {
 	outage    prometheus.Gauge
 	pending   prometheus.Gauge
 	cache     prometheus.Gauge
+	cached    cached
 	database  prometheus.Gauge
 	migration *prometheus.CounterVec
 	state     *prometheus.GaugeVec
@@ -57,7 +61,7 @@ func NewMetrics() *Metrics {
 		ended:    counter("sessions_ended_total", "Sessions ended by this replica, by reason: logout, replaced, evicted, revoked.", "reason"),
 		renewals: counter("session_renewals_total", "Sessions renewed, by outcome: ok, gone, conflict, unavailable, dropped.", "outcome"),
 		logins:   counter("logins_total", "Logins, by backend and outcome: success, bad_credentials, bad_request, limited, busy, cross_site, too_many_sessions, superseded, unavailable, app_failed.", "backend", "outcome"),
-		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes, body, headers, uri.", "limit"),
+		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes, body, headers, uri, admin.", "limit"),
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gatehouse_open_streams", Help: "Open streams, by kind: websocket, sse, download.",
 		}, []string{"kind"}),
@@ -66,13 +70,19 @@ func NewMetrics() *Metrics {
 		pending: gauge("revocations_pending", "Revocations that Redis has not confirmed yet."),
 		cache:   gauge("session_cache_enabled", "1 when Redis tells of changes (client tracking) and sessions are cached in memory, 0 when every request asks Redis."),
 	}
+	m.changed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_sessions_changed_total", Help: "Sessions in which a user's name, role or email was changed by this replica.",
+	})
+	m.cached = newCached(m.registry)
+	m.hits = m.finds.WithLabelValues("cache")
+	m.refreshes = counter("user_refreshes_total", "Users of live sessions read again from the login backend, by outcome: unchanged, changed, gone (their sessions end), held (missing, and not believed), unreadable, unavailable, unwritten.", "outcome")
 	m.database = gauge("database_outage", "1 while the application's database is away, else 0.")
 	m.migration = counter("migration_events_total", "What happened while sessions move from the database to Redis, by event: database_hits, imports, import_errors, copies, copy_errors, compared, mismatches, without_copy, bad_cookies, errors.", "event")
 	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatehouse_migration_state", Help: "1 for the state of the migration this replica is in: legacy, shadow, canary, primary, drain, done.",
 	}, []string{"state"})
 	m.percent = gauge("migration_canary_percent", "The share of the users whose sessions are in Redis in state canary.")
-	m.registry.MustRegister(m.database, m.migration, m.state, m.percent, m.requests, m.durations, m.finds, m.ended, m.renewals, m.logins, m.limited,
+	m.registry.MustRegister(m.database, m.migration, m.state, m.percent, m.requests, m.durations, m.finds, m.ended, m.changed, m.renewals, m.refreshes, m.logins, m.limited,
 		m.streams, m.outages, m.outage, m.pending, m.cache,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -128,7 +138,11 @@ func (m *Metrics) MigrationState(state string, percent int) {
 
 // SessionFind counts one look-up of a session.
 func (m *Metrics) SessionFind(source string) {
-	if m != nil {
+	switch {
+	case m == nil:
+	case source == "cache":
+		m.hits.Inc()
+	default:
 		m.finds.WithLabelValues(source).Inc()
 	}
 }
@@ -140,10 +154,24 @@ func (m *Metrics) SessionsEnded(reason string, n int) {
 	}
 }
 
+// SessionsChanged counts n sessions in which a user's attributes were changed.
+func (m *Metrics) SessionsChanged(n int) {
+	if m != nil && n > 0 {
+		m.changed.Add(float64(n))
+	}
+}
+
 // Renewal counts one renewal of a session's time to live.
 func (m *Metrics) Renewal(outcome string) {
 	if m != nil {
 		m.renewals.WithLabelValues(outcome).Inc()
+	}
+}
+
+// UserRefresh counts one look-up of a session's user in the login backend.
+func (m *Metrics) UserRefresh(outcome string) {
+	if m != nil {
+		m.refreshes.WithLabelValues(outcome).Inc()
 	}
 }
 

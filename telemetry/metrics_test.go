@@ -68,8 +68,12 @@ func TestEachMetricCounts(t *testing.T) {
 			m.SessionsEnded("revoked", 7)
 			m.SessionsEnded("evicted", 0)
 		}, []string{`sessions_ended_total{reason="logout"} 1`, `sessions_ended_total{reason="revoked"} 7`}},
+		{"sessions changed", func(m *telemetry.Metrics) { m.SessionsChanged(3); m.SessionsChanged(0); m.SessionsChanged(2) },
+			[]string{`sessions_changed_total 5`}},
 		{"renewals", func(m *telemetry.Metrics) { m.Renewal("ok"); m.Renewal("gone") },
 			[]string{`session_renewals_total{outcome="ok"} 1`, `session_renewals_total{outcome="gone"} 1`}},
+		{"refreshes", func(m *telemetry.Metrics) { m.UserRefresh("changed"); m.UserRefresh("gone"); m.UserRefresh("gone") },
+			[]string{`user_refreshes_total{outcome="changed"} 1`, `user_refreshes_total{outcome="gone"} 2`}},
 		{"logins", func(m *telemetry.Metrics) { m.Login("file", "success"); m.Login("app", "bad_credentials") },
 			[]string{`logins_total{backend="file",outcome="success"} 1`, `logins_total{backend="app",outcome="bad_credentials"} 1`}},
 		{"limits", func(m *telemetry.Metrics) { m.Limited("address"); m.Limited("address"); m.Limited("body") },
@@ -98,6 +102,16 @@ func TestEachMetricCounts(t *testing.T) {
 			[]string{`migration_state{state="canary"} 1`, `migration_canary_percent 5`}},
 		{"revocations pending", func(m *telemetry.Metrics) { m.PendingRevocations(5); m.PendingRevocations(3) }, []string{`revocations_pending 3`}},
 		{"cache on", func(m *telemetry.Metrics) { m.SessionCache(true) }, []string{`session_cache_enabled 1`}},
+		{"cache fills and empties", func(m *telemetry.Metrics) {
+			m.CacheChanged("replies", 700, 2)
+			m.CacheChanged("records", 1000, 1)
+			m.CacheChanged("replies", -300, -1)
+		}, []string{
+			`session_cache_bytes{part="replies"} 400`, `session_cache_entries{part="replies"} 1`,
+			`session_cache_bytes{part="records"} 1000`, `session_cache_entries{part="records"} 1`,
+		}},
+		{"cache evicts", func(m *telemetry.Metrics) { m.CacheEvicted("replies", 2); m.CacheEvicted("replies", 1) },
+			[]string{`session_cache_evictions_total{part="replies"} 3`}},
 		{"cache off", func(m *telemetry.Metrics) { m.SessionCache(true); m.SessionCache(false) }, []string{`session_cache_enabled 0`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

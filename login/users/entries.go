@@ -83,6 +83,7 @@ func (p *parser) user(entry *yaml.Node) {
 	}
 	p.ids[u.ID] = entry.Line
 	p.set.byAccount[account] = len(p.set.users)
+	p.set.byID[u.ID] = len(p.set.users)
 	p.set.users = append(p.set.users, u)
 }
 

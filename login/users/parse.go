@@ -49,7 +49,7 @@ func Parse(data []byte) (*Set, error) {
 
 // parse also gives the document, nil when the file is empty.
 func parse(data []byte) (*yaml.Node, *Set, error) {
-	p := &parser{set: &Set{byAccount: map[string]int{}}, ids: map[string]int{}, seed: sha256.New()}
+	p := &parser{set: &Set{byAccount: map[string]int{}, byID: map[string]int{}}, ids: map[string]int{}, seed: sha256.New()}
 	doc, err := decode(data)
 	switch {
 	case err != nil:

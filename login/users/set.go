@@ -23,7 +23,7 @@ type User struct {
 	Role  string
 	// EmailVerified is passed on as it is; nobody here verifies anything.
 	EmailVerified bool
-	// Disabled users cannot log in. Their live sessions go on.
+	// Disabled users cannot log in, and their sessions end when users are read again (login.file.refresh).
 	Disabled bool
 	// Hash of the password.
 	Hash password.Hash
@@ -36,6 +36,7 @@ type User struct {
 type Set struct {
 	users     []User
 	byAccount map[string]int
+	byID      map[string]int
 	decoyKey  [sha256.Size]byte
 	// nextID is the file's next_id; 0 when it is not there.
 	nextID uint64
@@ -50,6 +51,15 @@ func (s *Set) All() []User { return slices.Clone(s.users) }
 // Find gives the user who logs in with this account, however it is spelled (see [Fold]).
 func (s *Set) Find(account string) (User, bool) {
 	i, ok := s.byAccount[Fold(account)]
+	if !ok {
+		return User{}, false
+	}
+	return s.users[i], true
+}
+
+// ByID gives the user of an ID.
+func (s *Set) ByID(id string) (User, bool) {
+	i, ok := s.byID[id]
 	if !ok {
 		return User{}, false
 	}

@@ -1,0 +1,105 @@
+package admin
+
+import (
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/telemetry"
+)
+
+// guard decides who may ask the listener anything, metrics and profiles included.
+//
+// With a token every request must bear it. Without one the listener is bound to loopback, which the config check holds. That
+// alone would not keep out a web page in the operator's own browser whose host name is made to resolve to 127.0.0.1
+// (DNS rebinding), so requests for any host that is not loopback get 403. With a token that page has nothing to show, and
+// the listener may have any name.
+type guard struct {
+	Deps
+	token   *token // nil: there is none
+	guesses *guesses
+	next    http.Handler
+}
+
+// ServeHTTP lets the request through, or answers it.
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if g.token == nil {
+		if !loopback(r.Host) {
+			fail(w, r, &problem{status: http.StatusForbidden, code: "host", message: "Without a token the admin listener answers for localhost and loopback addresses only."})
+			return
+		}
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	now := g.Clock()
+	want, given := g.token.current(now), bearer(r.Header)
+	ok, wait := g.guesses.try(clientOf(r), now, func() bool { return matches(given, want) })
+	switch {
+	case ok:
+		g.next.ServeHTTP(w, r)
+	case wait > 0:
+		g.Metrics.Limited("admin")
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		fail(w, r, &problem{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "Too many requests without the right token came from this address; try again later."})
+	default:
+		g.refuse(w, r, given != "")
+	}
+}
+
+// refuse answers 401 and writes it down.
+func (g *guard) refuse(w http.ResponseWriter, r *http.Request, given bool) {
+	challenge, reason := `Bearer realm="gatehouse admin"`, "no_token"
+	if given {
+		challenge, reason = challenge+`, error="invalid_token"`, "wrong_token"
+	}
+	event := telemetry.Audit{Event: telemetry.EventAdminDenied, Reason: reason}
+	if client := clientOf(r); client.IsValid() {
+		event.Client = client.String()
+	}
+	telemetry.LogAudit(&g.Log, event)
+	w.Header().Set("WWW-Authenticate", challenge)
+	fail(w, r, &problem{status: http.StatusUnauthorized, code: "unauthorized", message: tokenHint})
+}
+
+// bearer gives the token a request bears, "" for none. Two Authorization headers are none: programs differ in which one they mean.
+func bearer(h http.Header) string {
+	lines := h["Authorization"]
+	if len(lines) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(lines[0], " ")
+	if !strings.EqualFold(scheme, "bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// clientOf is the address of the peer. Nothing the request says of itself is believed here.
+func clientOf(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr().Unmap()
+}
+
+// loopback reports whether a Host header names this machine in a way that no DNS server decides.
+func loopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// guessEvery and guessBurst bound the wrong tokens from one address: ten at once, then ten a minute.
+const (
+	guessEvery = 6 * time.Second
+	guessBurst = 10
+)

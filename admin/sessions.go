@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"gatehouse/session"
+	"gatehouse/telemetry"
+)
+
+// maxExcept bounds the sessions one request spares.
+const maxExcept = 100
+
+// list answers GET /users/{userID}/sessions. A user nobody knows has none: which users there are is the login backend's to say.
+func (a *api) list(r *http.Request) (any, error) {
+	records, err := a.Sessions.List(r.Context(), r.PathValue("userID"))
+	if err != nil {
+		return nil, err
+	}
+	views := make([]session.View, 0, len(records))
+	for _, rec := range records {
+		views = append(views, rec.View())
+	}
+	return struct {
+		Sessions []session.View `json:"sessions"`
+	}{views}, nil
+}
+
+// show answers GET for one session, of one user or of any.
+func (a *api) show(r *http.Request) (any, error) {
+	rec, err := a.find(r, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return rec.View(), nil
+}
+
+// find gives the session an ID, or the beginning of one, stands for.
+func (a *api) find(r *http.Request, id string) (*session.Record, error) {
+	if !isBeginning(id) {
+		// Not repeated: it may be a token.
+		return nil, badRequest(fmt.Sprintf("This is no session ID, nor at least the first %d characters of one.", session.MinBeginning))
+	}
+	rec, err := a.Sessions.Show(r.Context(), id, r.PathValue("userID"))
+	if err == nil {
+		facts := telemetry.RequestFrom(r.Context())
+		facts.UserID, facts.Session = rec.User.ID, rec.ID.Short()
+	}
+	return rec, err
+}
+
+// isBeginning reports whether a session ID can begin like this: base64url of 32 bytes.
+func isBeginning(id string) bool {
+	return len(id) >= session.MinBeginning && len(id) <= len(session.ID{}.String()) && !strings.ContainsFunc(id, func(c rune) bool {
+		return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	})
+}
+
+type revoked struct {
+	Revoked int `json:"revoked"`
+}
+
+// lasting is a context that goes on when the client goes away: what was asked for is done.
+func lasting(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
+
+// revoke answers DELETE for one session.
+func (a *api) revoke(r *http.Request) (any, error) {
+	rec, err := a.find(r, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Sessions.Revoke(lasting(r), rec); err != nil {
+		return nil, err
+	}
+	return revoked{1}, nil
+}
+
+// revokeUser answers DELETE /users/{userID}/sessions. Each session to spare must be there: with one that is mistyped nothing ends.
+func (a *api) revokeUser(r *http.Request) (any, error) {
+	spare := r.URL.Query()["except"]
+	if len(spare) > maxExcept {
+		return nil, badRequest(fmt.Sprintf("At most %d sessions can be spared.", maxExcept))
+	}
+	var except []session.ID
+	for _, id := range spare {
+		rec, err := a.find(r, id)
+		if err != nil {
+			return nil, err
+		}
+		except = append(except, rec.ID)
+	}
+	n, err := a.Sessions.RevokeUser(lasting(r), r.PathValue("userID"), except...)
+	if err != nil {
+		return nil, err
+	}
+	return revoked{n}, nil
+}
+
+// change answers PATCH /users/{userID}/sessions.
+func (a *api) change(w http.ResponseWriter, r *http.Request) error {
+	c, err := readChange(w, r)
+	if err != nil {
+		return err
+	}
+	n, err := a.Changes.Change(lasting(r), r.PathValue("userID"), c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		Changed int `json:"changed"`
+	}{n})
+}

@@ -1,0 +1,208 @@
+package session_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"gatehouse/config"
+	"gatehouse/internal/testredis"
+	"gatehouse/session"
+)
+
+// refusing stands before a Redis and answers, in its place, commands that begin as one of these: what old servers and managed
+// services do. It gives the address.
+func refusing(t *testing.T, redis string, answers map[string]string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	t.Cleanup(func() { l.Close(); running.Wait() })
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer conn.Close()
+				relay(conn, redis, answers)
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
+// relay passes commands on one after the other, waiting for each one's answer, so that its own stand in their order.
+func relay(conn net.Conn, redis string, answers map[string]string) {
+	to, err := net.Dial("tcp", redis)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	commands, replies := newReader(conn), newReader(to)
+	for {
+		raw, words, err := commands.next()
+		if err != nil {
+			return
+		}
+		line := strings.ToUpper(strings.Join(words, " "))
+		answered := false
+		for command, answer := range answers {
+			if answered = strings.HasPrefix(line, command); answered {
+				io.WriteString(conn, answer+"\r\n")
+				break
+			}
+		}
+		if answered {
+			continue
+		}
+		if _, err := to.Write(raw); err != nil {
+			return
+		}
+		answer, _, err := replies.next()
+		if err != nil {
+			return
+		}
+		if _, err := conn.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+// reader reads messages of Redis's protocol, and keeps their bytes.
+type reader struct {
+	from io.Reader
+	seen bytes.Buffer
+}
+
+func newReader(from io.Reader) *reader { return &reader{from: from} }
+
+func (r *reader) next() (raw []byte, words []string, err error) {
+	r.seen.Reset()
+	err = r.message(&words)
+	return bytes.Clone(r.seen.Bytes()), words, err
+}
+
+func (r *reader) message(words *[]string) error {
+	line, err := r.line()
+	if err != nil {
+		return err
+	}
+	var n int
+	fmt.Sscan(line[1:], &n)
+	switch line[0] {
+	case '*', '>', '~':
+	case '%':
+		n *= 2
+	case '$', '=', '!':
+		if n < 0 {
+			return nil
+		}
+		text := make([]byte, n+2)
+		if _, err := io.ReadFull(io.TeeReader(r.from, &r.seen), text); err != nil {
+			return err
+		}
+		*words = append(*words, string(text[:n]))
+		return nil
+	default:
+		return nil
+	}
+	for range n {
+		if err := r.message(words); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) line() (string, error) {
+	from := r.seen.Len()
+	for one := make([]byte, 1); ; {
+		if _, err := io.ReadFull(r.from, one); err != nil {
+			return "", err
+		}
+		r.seen.Write(one)
+		if line := r.seen.Bytes()[from:]; bytes.HasSuffix(line, []byte("\r\n")) {
+			return string(line), nil
+		}
+	}
+}
+
+// A Redis that cannot tell replicas what changes is noticed at the start, told once, and asked each time: sessions work, and
+// a logout on another replica holds at once.
+func TestWithoutTracking(t *testing.T) {
+	t.Parallel()
+	const gone = "-ERR unknown command 'HELLO', with args beginning with: '3' "
+	for _, c := range []struct {
+		name    string
+		flags   []string
+		acl     []string
+		answers map[string]string
+	}{
+		{name: "no CLIENT", flags: []string{"--rename-command", "CLIENT", ""}},
+		{name: "no right to CLIENT TRACKING", acl: []string{"-client|tracking"}},
+		{name: "no right to CLIENT CACHING", acl: []string{"-client|caching"}},
+		{name: "a service without CLIENT TRACKING", answers: map[string]string{"CLIENT TRACKING": "-ERR unknown subcommand 'TRACKING'. Try CLIENT HELP."}},
+		{name: "a service without CLIENT CACHING", answers: map[string]string{"CLIENT CACHING": "-ERR unknown subcommand 'CACHING'. Try CLIENT HELP."}},
+		{name: "no HELLO", answers: map[string]string{"HELLO": gone}},
+		{name: "no HELLO, no CLIENT", answers: map[string]string{"HELLO": gone, "CLIENT": "-ERR unknown command 'CLIENT'"}},
+		{name: "the old protocol alone", answers: map[string]string{"HELLO 3": "-NOPROTO unsupported protocol version"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := testredis.Start(t, testredis.Flags(c.flags...))
+			addr := server.Addr
+			if c.answers != nil {
+				addr = refusing(t, addr, c.answers)
+			}
+			as := func(*config.Redis) {}
+			if c.acl != nil {
+				allow(t, server, "gatehouse", append([]string{"~*", "&*", "+@all"}, c.acl...))
+				as = func(r *config.Redis) { r.Username, r.Password = "gatehouse", "secret" }
+			}
+			a := newGateway(t, addr, func(s *settings) { as(&s.redis) })
+			b := newGateway(t, addr, func(s *settings) { as(&s.redis) })
+			for range 20 {
+				token, rec := a.login(t, "u")
+				for _, g := range []*gateway{a, a, b, b} {
+					if s := g.finds(t, token); s.Source != session.FromStore {
+						t.Fatalf("found in %s", s.Source)
+					}
+				}
+				if err := b.Revoke(t.Context(), rec.Key(), "u"); err != nil {
+					t.Fatal(err)
+				}
+				a.refuses(t, token, session.ErrNotFound)
+			}
+			if n := strings.Count(a.log.String(), "client tracking"); n != 1 || a.metric("gatehouse_session_cache_enabled") != 0 {
+				t.Errorf("told %d times, metric %d: %s", n, a.metric("gatehouse_session_cache_enabled"), a.log.String())
+			}
+		})
+	}
+}
+
+// Redis may lose tracking while the gateway runs, and get it back: by a failover to another version, or new rights.
+func TestTrackingGoesAndComes(t *testing.T) {
+	t.Parallel()
+	server := testredis.Start(t)
+	allow(t, server, "gatehouse", []string{"~*", "&*", "+@all"})
+	g := newGateway(t, server.Addr, func(s *settings) { s.redis.Username, s.redis.Password = "gatehouse", "secret" })
+	token, _ := g.login(t, "u")
+	server.Do(t, "ACL", "SETUSER", "gatehouse", "-client|tracking")
+	server.Do(t, "CLIENT", "KILL", "USER", "gatehouse")
+	await(t, "sessions to be found without the cache", func() bool {
+		s, err := g.Find(t.Context(), token)
+		return err == nil && s.Source == session.FromStore && g.metric("gatehouse_session_cache_enabled") == 0
+	})
+	g.login(t, "v")
+	if n := strings.Count(g.log.String(), "client tracking"); n != 1 {
+		t.Errorf("told %d times: %s", n, g.log.String())
+	}
+}
