@@ -2,7 +2,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The packages that have benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
 
-.PHONY: build test bench lint help
+.PHONY: build test bench stress replicas bench-sessions soak lint help
 
 build: ## a static binary, bin/gatehouse
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatehouse/command.version=$(VERSION)' -o bin/gatehouse .
@@ -14,10 +14,27 @@ test: ## installs what the tests drive (Redis, Chromium), then runs every test w
 bench: ## the benchmarks, briefly
 	@if [ -z "$(BENCHED)" ]; then echo 'no package has benchmarks'; else go test -run '^$$' -bench . -benchmem -benchtime 0.2s $(BENCHED); fi
 
+stress: ## the races of sessions, 10,000 rounds each (ten minutes)
+	./scripts/test-deps.sh
+	go test -race -timeout 60m -count 1 -v -run 'TestS06|TestS07' ./session -import-rounds 10000
+
+replicas: ## how long a revocation takes to the other replica, over 10,000 logouts
+	./scripts/test-deps.sh
+	go test -timeout 30m -count 1 -v -run TestRevocationReachesTheOtherReplica ./e2e -replica-rounds 10000
+
+bench-sessions: ## sessions by number, up to a million (some minutes): writes docs/sessions-scale.md and .svg
+	./scripts/test-deps.sh
+	go test -count=1 -timeout 1h -v -run TestSessionsByNumber ./bench/sessions -sizes 1000,10000,100000,1000000 -docs $(CURDIR)/docs
+
+SOAK ?= 20m
+soak: ## two gateways, 500 visitors, Redis killed every minute, for SOAK=20m: is anything growing, is anybody mistaken for another
+	./scripts/test-deps.sh
+	go test -count=1 -timeout 0 -v -run TestSoak ./bench/soak -duration $(SOAK)
+
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
