@@ -2,7 +2,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The packages that have benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
 
-.PHONY: build test bench stress replicas bench-sessions soak lint help
+.PHONY: faults build test bench stress replicas bench-sessions soak lint help
 
 build: ## a static binary, bin/gatehouse
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatehouse/command.version=$(VERSION)' -o bin/gatehouse .
@@ -17,6 +17,10 @@ bench: ## the benchmarks, briefly
 stress: ## the races of sessions, 10,000 rounds each (ten minutes)
 	./scripts/test-deps.sh
 	go test -race -timeout 60m -count 1 -v -run 'TestS06|TestS07' ./session -import-rounds 10000
+
+faults: ## Redis failing in every way under load, for 30 s each, and failovers (ten minutes)
+	./scripts/test-deps.sh
+	go test -timeout 60m -count 1 -parallel 1 -v -run 'TestFaults|TestFailover' ./e2e -fault-length 30s
 
 replicas: ## how long a revocation takes to the other replica, over 10,000 logouts
 	./scripts/test-deps.sh
