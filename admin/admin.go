@@ -93,6 +93,8 @@ type operation struct {
 	query []string
 	// public: documentation, answered without a token as well.
 	public bool
+	// body: it reads the request's body. That of any other is read away before.
+	body   bool
 	answer func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -101,7 +103,7 @@ func (a *api) endpoints() []endpoint {
 		{"/users/{userID}/sessions", map[string]operation{
 			"GET":    {answer: reply(a.list)},
 			"DELETE": {answer: reply(a.revokeUser), query: []string{"except"}},
-			"PATCH":  {answer: a.change},
+			"PATCH":  {answer: a.change, body: true},
 		}},
 		{"/users/{userID}/sessions/{id}", map[string]operation{"GET": {answer: reply(a.show)}, "DELETE": {answer: reply(a.revoke)}}},
 		{"/sessions/{id}", map[string]operation{"GET": {answer: reply(a.show)}, "DELETE": {answer: reply(a.revoke)}}},

@@ -19,9 +19,6 @@ import (
 	"gatehouse/telemetry"
 )
 
-// requestTime bounds the arrival of a request's body. What is done then has the store's own bounds.
-const requestTime = 30 * time.Second
-
 // handler answers below /api/, always in JSON.
 func (a *api) handler() http.Handler {
 	endpoints := a.endpoints()
@@ -30,7 +27,6 @@ func (a *api) handler() http.Handler {
 		facts := &telemetry.Request{ID: rand.Text(), Client: clientOf(r)}
 		resp := &response{ResponseWriter: w, path: "(no path of the API)"}
 		defer func() { a.record(resp, r, facts, a.Clock().Sub(began)) }()
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime)) // not every writer has one
 		r = r.WithContext(telemetry.WithRequest(r.Context(), facts))
 		for _, e := range endpoints {
 			if e.matches(r) {
@@ -97,6 +93,9 @@ func (a *api) serve(w *response, r *http.Request, e endpoint) {
 	err := checkQuery(r, op.query)
 	if err == nil {
 		err = checkUser(r)
+	}
+	if err == nil && !op.body {
+		err = drain(r)
 	}
 	if err == nil {
 		err = op.answer(w, r)

@@ -17,6 +17,9 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 64 << 10
 
+// errBody is the answer to a body that broke off, or took too long.
+var errBody = badRequest("The body could not be read to its end.")
+
 // readChange reads the body of a PATCH.
 func readChange(w http.ResponseWriter, r *http.Request) (session.Change, error) {
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -29,7 +32,7 @@ func readChange(w http.ResponseWriter, r *http.Request) (session.Change, error) 
 	case errors.As(err, &large):
 		return session.Change{}, &problem{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: "The body is larger than 64 KiB."}
 	case err != nil:
-		return session.Change{}, badRequest("The body could not be read to its end.")
+		return session.Change{}, errBody
 	}
 	return parseChange(body)
 }

@@ -29,6 +29,7 @@ type guard struct {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	r = bounded(w, r)
 	if g.token == nil {
 		if !loopback(r.Host) {
 			fail(w, r, &problem{status: http.StatusForbidden, code: "host", message: "Without a token the admin listener answers for localhost and loopback addresses only."})
@@ -39,17 +40,17 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	now := g.Clock()
 	want, given := g.token.current(now), bearer(r.Header)
-	ok, wait := g.guesses.try(clientOf(r), now, func() bool { return matches(given, want) })
-	switch {
-	case ok:
+	if matches(given, want) {
 		g.next.ServeHTTP(w, r)
-	case wait > 0:
+		return
+	}
+	if wait := g.guesses.wrong(clientOf(r), now); wait > 0 {
 		g.Metrics.Limited("admin")
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		fail(w, r, &problem{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "Too many requests without the right token came from this address; try again later."})
-	default:
-		g.refuse(w, r, given != "")
+		fail(w, r, &problem{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "The token is missing or wrong, as it was in too many requests from this address; send the right one, or try again later."})
+		return
 	}
+	g.refuse(w, r, given != "")
 }
 
 // refuse answers 401 and writes it down.
@@ -98,7 +99,7 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// guessEvery and guessBurst bound the wrong tokens from one address: ten at once, then ten a minute.
+// guessEvery and guessBurst bound the wrong tokens from one address that are written down: ten at once, then ten a minute.
 const (
 	guessEvery = 6 * time.Second
 	guessBurst = 10

@@ -119,7 +119,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// Guessing is slow, also for many at once, and shuts nobody else out.
+// Wrong tokens are slowed down, also for many at once, and shut nobody out: behind one proxy all clients have one address.
 func TestGuessing(t *testing.T) {
 	t.Parallel()
 	l := withFake(t, &fake{})
@@ -136,13 +136,18 @@ func TestGuessing(t *testing.T) {
 	}
 	all.Wait()
 	if statuses[401] != 10 || statuses[429] != 190 {
-		t.Errorf("of 200 wrong tokens: %v, want 10 looked at", statuses)
+		t.Errorf("of 200 wrong tokens: %v, want 10 answered with 401", statuses)
 	}
 	for _, e := range examples() {
-		got := l.ask(e.method, e.path, e.body) // not even the right one is looked at
-		got.says(t, 429, "too_many_attempts")
-		if got.Header.Get("Retry-After") != "6" {
-			t.Errorf("Retry-After %q", got.Header.Get("Retry-After"))
+		for _, wrong := range []string{"", "Bearer x"} {
+			got := l.ask(e.method, e.path, e.body, "Authorization", wrong)
+			got.says(t, 429, "too_many_attempts")
+			if got.Header.Get("Retry-After") != "6" {
+				t.Errorf("Retry-After %q", got.Header.Get("Retry-After"))
+			}
+		}
+		if got := l.ask(e.method, e.path, e.body); got.StatusCode == 401 || got.StatusCode == 429 {
+			t.Errorf("%s %s: the operator is shut out: %d", e.method, e.path, got.StatusCode)
 		}
 	}
 	if got := l.metric(`gatehouse_limited_total{limit="admin"}`); got == "0" {
@@ -151,15 +156,16 @@ func TestGuessing(t *testing.T) {
 	if n := strings.Count(l.log.String(), `"event":"admin_denied"`); n != 10 {
 		t.Errorf("%d audit lines, want 10: who guesses must not fill the log", n)
 	}
-	l.clock.advance(6 * time.Second)
-	for range 50 { // the right token costs nothing
+	l.clock.advance(6 * time.Second) // room for one more; the right token takes none of it
+	for range 50 {
 		if got := l.ask("GET", "/metrics", ""); got.StatusCode != 200 {
 			t.Fatalf("later: %d", got.StatusCode)
 		}
 	}
-	l.ask("GET", "/metrics", "", "Authorization", "")
-	if got := l.ask("GET", "/metrics", ""); got.StatusCode != 429 {
-		t.Errorf("one more wrong one: %d", got.StatusCode)
+	for _, want := range []int{401, 429} {
+		if got := l.ask("GET", "/metrics", "", "Authorization", ""); got.StatusCode != want {
+			t.Errorf("a wrong one: %d, want %d", got.StatusCode, want)
+		}
 	}
 }
 
@@ -186,17 +192,20 @@ func TestGuessersAreToldApart(t *testing.T) {
 		}
 	}
 	for client, want := range map[string]int{
-		"192.0.2.1:2": 429, "192.0.2.2:1": 404, "[2001:db8::2]:1": 429, "[2001:db8:0:1::1]:1": 404, "[::ffff:192.0.2.1]:9": 429, "@": 429,
+		"192.0.2.1:2": 429, "192.0.2.2:1": 401, "[2001:db8::2]:1": 429, "[2001:db8:0:1::1]:1": 401, "[::ffff:192.0.2.1]:9": 429, "@": 429,
 	} {
-		if got := from(h, client, secret); got != want {
+		if got := from(h, client, "wrong"); got != want {
 			t.Errorf("%s: %d, want %d", client, got, want)
+		}
+		if got := from(h, client, secret); got != 404 {
+			t.Errorf("%s with the token: %d", client, got)
 		}
 	}
 	// Memory is bounded: with enough other addresses the first is forgotten.
 	for i := range 11_000 {
 		from(h, fmt.Sprintf("10.%d.%d.1:1", i/256, i%256), "wrong")
 	}
-	if got := from(h, "192.0.2.1:3", secret); got != 404 {
+	if got := from(h, "192.0.2.1:3", "wrong"); got != 401 {
 		t.Errorf("after 11,000 others: %d", got)
 	}
 }

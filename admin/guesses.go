@@ -12,43 +12,38 @@ import (
 // maxGuessers bounds the addresses that are remembered. The one not seen for longest is forgotten first.
 const maxGuessers = 10_000
 
-// guesses slows the guessing of the token down. An address that has sent too many wrong ones is refused for a while whatever it
-// sends, or a guesser would not be slowed at all. So a program that tries wrong tokens all the time shuts out others behind
-// its own address, and nobody else.
+// guesses bounds what wrong tokens from one address cost: past the limit there is no audit line for them, or who guesses would fill
+// the log. It asks nobody with the right token to wait. All clients of a proxy have its address, and any of them could shut
+// out the operators; and a token of at least 32 characters is not found by guessing, however fast.
 type guesses struct {
-	mu    sync.Mutex
-	wrong *simplelru.LRU[netip.Prefix, *rate.Limiter]
+	mu   sync.Mutex
+	from *simplelru.LRU[netip.Prefix, *rate.Limiter]
 }
 
 func newGuesses() *guesses {
-	wrong, err := simplelru.NewLRU[netip.Prefix, *rate.Limiter](maxGuessers, nil)
+	from, err := simplelru.NewLRU[netip.Prefix, *rate.Limiter](maxGuessers, nil)
 	if err != nil { // only for a size below one
 		panic(err)
 	}
-	return &guesses{wrong: wrong}
+	return &guesses{from: from}
 }
 
-// try reports whether right does; it is not asked when the address must wait. Under the lock, so that many guesses at the same
-// time count like one after the other; a comparison takes less than a microsecond.
-func (g *guesses) try(client netip.Addr, now time.Time, right func() bool) (ok bool, wait time.Duration) {
+// wrong notes a wrong token, and gives how long the address is to wait, 0 when it is within the limit. What comes while it
+// waits is not noted, or it would wait for ever.
+func (g *guesses) wrong(client netip.Addr, now time.Time) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	from := network(client)
-	limit, known := g.wrong.Get(from)
-	if known {
-		if missing := 1 - limit.TokensAt(now); missing > 0 {
-			return false, time.Duration(missing * float64(guessEvery))
-		}
-	}
-	if right() {
-		return true, 0
-	}
+	limit, known := g.from.Get(from)
 	if !known {
 		limit = rate.NewLimiter(rate.Every(guessEvery), guessBurst)
-		g.wrong.Add(from, limit)
+		g.from.Add(from, limit)
+	}
+	if missing := 1 - limit.TokensAt(now); missing > 0 {
+		return time.Duration(missing * float64(guessEvery))
 	}
 	limit.AllowN(now, 1)
-	return false, 0
+	return 0
 }
 
 // network is what counts as one address: with IPv6 a /64, out of which one machine takes as many as it likes.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -43,11 +44,20 @@ func (a *api) find(r *http.Request, id string) (*session.Record, error) {
 		// Not repeated: it may be a token.
 		return nil, badRequest(fmt.Sprintf("This is no session ID, nor at least the first %d characters of one.", session.MinBeginning))
 	}
-	rec, err := a.Sessions.Show(r.Context(), id, r.PathValue("userID"))
+	rec, err := a.lookUp(r.Context(), id, r.PathValue("userID"))
 	if err == nil {
 		facts := telemetry.RequestFrom(r.Context())
 		facts.UserID, facts.Session = rec.User.ID, rec.ID.Short()
 	}
+	return rec, err
+}
+
+// lookUp is Show. Whose session it is, nobody has said: then all are gone through.
+func (a *api) lookUp(ctx context.Context, id, userID string) (rec *session.Record, err error) {
+	if userID != "" {
+		return a.Sessions.Show(ctx, id, userID)
+	}
+	err = a.scanning(func() error { rec, err = a.Sessions.Show(ctx, id, ""); return err })
 	return rec, err
 }
 
@@ -58,8 +68,8 @@ func isBeginning(id string) bool {
 	})
 }
 
-type revoked struct {
-	Revoked int `json:"revoked"`
+type ended struct {
+	Ended int `json:"ended"`
 }
 
 // lasting is a context that goes on when the client goes away: what was asked for is done.
@@ -74,10 +84,11 @@ func (a *api) revoke(r *http.Request) (any, error) {
 	if err := a.Sessions.Revoke(lasting(r), rec); err != nil {
 		return nil, err
 	}
-	return revoked{1}, nil
+	return ended{1}, nil
 }
 
-// revokeUser answers DELETE /users/{userID}/sessions. Each session to spare must be there: with one that is mistyped nothing ends.
+// revokeUser answers DELETE /users/{userID}/sessions. A beginning must be that of a session: with one that is
+// mistyped nothing ends. A whole ID is copied: its session has ended, and the others are to end all the same.
 func (a *api) revokeUser(r *http.Request) (any, error) {
 	spare := r.URL.Query()["except"]
 	if len(spare) > maxExcept {
@@ -86,6 +97,9 @@ func (a *api) revokeUser(r *http.Request) (any, error) {
 	var except []session.ID
 	for _, id := range spare {
 		rec, err := a.find(r, id)
+		if _, whole := session.ParseID(id); whole && errors.Is(err, session.ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +109,7 @@ func (a *api) revokeUser(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return revoked{n}, nil
+	return ended{n}, nil
 }
 
 // change answers PATCH /users/{userID}/sessions.

@@ -131,6 +131,9 @@ func checkRedis(ctx context.Context, cfg config.Redis, migrating bool) error {
 		}
 		return fmt.Errorf("%w; start Redis, or correct %s, redis.username, redis.password_file or redis.tls", err, where)
 	}
+	if err := store.Try(ctx); err != nil {
+		return fmt.Errorf("it answers, and does not do what logging in needs: %w", err)
+	}
 	if !migrating {
 		return nil
 	}

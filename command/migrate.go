@@ -87,18 +87,30 @@ func printJSON(out io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// confirm asks before something that cannot be undone. Without an answer it is no.
+// confirm asks before something that cannot be undone. Without an answer it is no; Ctrl-C ends it as it ends the command.
 func confirm(cmd *cobra.Command, question string) (bool, error) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
-	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+	type reply struct {
+		line string
+		err  error
 	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes":
-		return true, nil
+	answered := make(chan reply, 1)
+	// Reading a terminal cannot be called off: this ends with the process.
+	go func() {
+		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		answered <- reply{line, err}
+	}()
+	select {
+	case <-cmd.Context().Done():
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return false, cmd.Context().Err()
+	case r := <-answered:
+		if r.err != nil && !errors.Is(r.err, io.EOF) {
+			return false, r.err
+		}
+		yes := strings.ToLower(strings.TrimSpace(r.line))
+		return yes == "y" || yes == "yes", nil
 	}
-	return false, nil
 }
 
 func newMigrateSetCommand() *cobra.Command {

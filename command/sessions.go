@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"gatehouse/config"
 	"gatehouse/session"
+	"gatehouse/telemetry"
 )
 
 func newSessionsCommand() *cobra.Command {
@@ -51,6 +55,8 @@ type sessionsFlags struct {
 	configFlags
 	json bool
 	user string
+	// ends: the command ends sessions, which leaves audit lines.
+	ends bool
 }
 
 func (f *sessionsFlags) register(cmd *cobra.Command) {
@@ -68,14 +74,35 @@ type work struct {
 	cfg    *config.Config
 	stores *stores
 	*session.Operator
+	// result prints what has been done, nil for nothing. It is called once that is certain, which may be late.
+	result func() error
+
+	mu    sync.Mutex
+	ended map[session.ID]struct{}
+}
+
+// note takes down what has ended: of sessions that end late nobody else says how many they were.
+func (w *work) note(ids []session.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		w.ended[id] = struct{}{}
+	}
+}
+
+func (w *work) endedSoFar() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ended)
 }
 
 // run calls do with open stores and closes them.
 func (f *sessionsFlags) run(cmd *cobra.Command, do func(*work) error) error {
-	w, manager, err := f.open(cmd.Context())
+	w, manager, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
+	manager.OnEnd(w.note)
 	err = do(w)
 	// What could not be confirmed is tried on for as long as this takes.
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -84,6 +111,9 @@ func (f *sessionsFlags) run(cmd *cobra.Command, do func(*work) error) error {
 	if errors.Is(err, session.ErrUnconfirmed) && closing == nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "the store did not confirm it at first, and has now: what was to end has ended")
 		err = nil
+	}
+	if err == nil && w.result != nil {
+		err = w.result()
 	}
 	if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("stopped before the end")
@@ -95,7 +125,7 @@ func (f *sessionsFlags) run(cmd *cobra.Command, do func(*work) error) error {
 var errNoUser = errors.New("whose sessions? the user's ID is empty")
 
 // open reads the settings and opens the stores, without a gateway around them.
-func (f *sessionsFlags) open(ctx context.Context) (*work, *session.Manager, error) {
+func (f *sessionsFlags) open(cmd *cobra.Command) (*work, *session.Manager, error) {
 	if f.file == "" {
 		return nil, nil, errors.New("which gateway's sessions? give --config FILE")
 	}
@@ -106,8 +136,12 @@ func (f *sessionsFlags) open(ctx context.Context) (*work, *session.Manager, erro
 	if cfg.Redis.Embedded() {
 		return nil, nil, fmt.Errorf("%s: redis.addresses is embedded: the sessions are in the memory of the gateway's process, where only its admin API reaches them", f.file)
 	}
-	options := session.Options{Log: zerolog.Nop(), Apart: true, CacheSize: cfg.Session.CacheSize}
-	opening, cancel := context.WithTimeout(ctx, checkTimeout)
+	log, err := f.trail(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	options := session.Options{Log: log, Apart: true, CacheSize: cfg.Session.CacheSize}
+	opening, cancel := context.WithTimeout(cmd.Context(), checkTimeout)
 	defer cancel()
 	s, err := openStores(opening, cfg, options)
 	if err != nil {
@@ -117,7 +151,19 @@ func (f *sessionsFlags) open(ctx context.Context) (*work, *session.Manager, erro
 		return nil, nil, errors.Join(fmt.Errorf("cannot ask Redis at %s: %w; nothing was done", cfg.Redis.Where(), err), s.close())
 	}
 	manager := session.NewManager(s.store(), cfg.Session, cfg.Outage, options)
-	return &work{cfg: cfg, stores: s, Operator: session.NewOperator(manager)}, manager, nil
+	return &work{cfg: cfg, stores: s, Operator: session.NewOperator(manager), ended: make(map[session.ID]struct{})}, manager, nil
+}
+
+// trail is where a command that ends sessions leaves its audit and revocation lines: on standard error, as the gateway
+// does, when a program or a file has that. A person at a terminal is told in a sentence; everything else a log
+// would hold is in the error the command ends with.
+func (f *sessionsFlags) trail(cmd *cobra.Command) (zerolog.Logger, error) {
+	out := cmd.ErrOrStderr()
+	if file, ok := out.(*os.File); !f.ends || ok && term.IsTerminal(int(file.Fd())) {
+		return zerolog.Nop(), nil
+	}
+	log, err := telemetry.NewLogger(out, "error", "json")
+	return log.Level(zerolog.PanicLevel), err // such lines have no level of zerolog's
 }
 
 // awaitRedis gives the first connection more than one try: on a busy machine it takes longer than a request may.

@@ -11,7 +11,7 @@ import (
 )
 
 func newSessionsRevokeCommand() *cobra.Command {
-	var f sessionsFlags
+	f := sessionsFlags{ends: true}
 	cmd := &cobra.Command{
 		Use:   "revoke ID",
 		Short: "End one session",
@@ -26,14 +26,14 @@ its open streams. Whoever used it has to log in again.`,
 				if err != nil {
 					return err
 				}
-				if err := w.Revoke(cmd.Context(), rec); err != nil {
+				w.result = func() error {
+					if f.json {
+						return writeJSON(cmd.OutOrStdout(), map[string]any{"id": rec.ID.String(), "userId": rec.User.ID, "ended": 1}, "  ")
+					}
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "session %s of user %s has ended\n", rec.ID, printable(rec.User.ID))
 					return err
 				}
-				if f.json {
-					return writeJSON(cmd.OutOrStdout(), map[string]any{"id": rec.ID.String(), "userId": rec.User.ID, "ended": 1}, "  ")
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "session %s of user %s has ended\n", rec.ID, printable(rec.User.ID))
-				return err
+				return w.Revoke(cmd.Context(), rec)
 			})
 		},
 	}
@@ -43,14 +43,15 @@ its open streams. Whoever used it has to log in again.`,
 }
 
 func newSessionsRevokeUserCommand() *cobra.Command {
-	var f sessionsFlags
+	f := sessionsFlags{ends: true}
 	var except []string
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "revoke-user ID",
 		Short: "End all sessions of a user, or all but some",
 		Long: `Ends every session of a user, and refuses logins of that user that have begun and not finished. Every gateway obeys
-within milliseconds. With --except, which may be repeated, those sessions stay.
+within milliseconds. With --except, which may be repeated, those sessions stay; a whole ID whose session has ended
+already spares nothing, and is no error.
 
 It asks before more than one session ends; --yes answers that. To keep the user out for good, also take the account away where
 the gateway looks it up.`,
@@ -73,8 +74,12 @@ the gateway looks it up.`,
 func (f *sessionsFlags) revokeUser(cmd *cobra.Command, w *work, except []string, yes bool) error {
 	var keep []session.ID
 	for _, id := range except {
-		// One that is mistyped must not end the very session that was to stay.
+		// A beginning that is mistyped must not end the very session that was to stay. A whole ID is copied: its session
+		// has ended, and the others are to end all the same.
 		rec, err := w.Show(cmd.Context(), id, f.user)
+		if _, whole := session.ParseID(id); whole && errors.Is(err, session.ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("--except: %w; nothing was done", f.explain(err))
 		}
@@ -98,16 +103,24 @@ func (f *sessionsFlags) revokeUser(cmd *cobra.Command, w *work, except []string,
 		}
 	}
 	n, err := w.RevokeUser(cmd.Context(), f.user, keep...)
-	if err != nil {
-		return err
+	late := err != nil
+	w.result = func() error {
+		if late {
+			n = w.endedSoFar()
+		}
+		return f.printRevoked(cmd, n, len(keep))
 	}
+	return err
+}
+
+func (f *sessionsFlags) printRevoked(cmd *cobra.Command, n, keep int) error {
 	if f.json {
-		return writeJSON(cmd.OutOrStdout(), map[string]any{"userId": f.user, "ended": n, "kept": len(keep)}, "  ")
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"userId": f.user, "ended": n, "kept": keep}, "  ")
 	}
 	kept := ""
-	if len(keep) > 0 {
-		kept = fmt.Sprintf(", %s kept", plural(len(keep), "session"))
+	if keep > 0 {
+		kept = fmt.Sprintf(", %s kept", plural(keep, "session"))
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s: %s ended%s\n", printable(f.user), plural(n, "session"), kept)
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "user %s: %s ended%s\n", printable(f.user), plural(n, "session"), kept)
 	return err
 }

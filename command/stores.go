@@ -34,7 +34,7 @@ func openStores(ctx context.Context, cfg *config.Config, opts session.Options) (
 		}
 	}()
 	if cfg.Migration.Enabled() {
-		opts.CacheSize /= 2 // two stores have each their half
+		opts = opts.Shared()
 	}
 	if s.redis, err = session.Open(ctx, cfg.Redis, opts); err != nil {
 		return s, err

@@ -105,7 +105,7 @@ func TestAdminAPI(t *testing.T) {
 	if second.at(there).get("/account").StatusCode != 200 {
 		t.Error("the user's other session has ended too")
 	}
-	if got := there.operate(t, "DELETE", "/api/v1/users/1/sessions", "", adminToken); strings.TrimSpace(got.body) != `{"revoked":1}` {
+	if got := there.operate(t, "DELETE", "/api/v1/users/1/sessions", "", adminToken); strings.TrimSpace(got.body) != `{"ended":1}` {
 		t.Errorf("DELETE of all: %s %s", got.Status, got.body)
 	}
 	eventually(t, "the last session to end at both", ended(second))

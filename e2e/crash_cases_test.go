@@ -349,7 +349,7 @@ func (c *crash) over(backfill bool) {
 	if backfill {
 		o.must("backfill")
 	}
-	c.sp, c.cfg, c.files = space{server: o.redis}, o.config("primary", 0), options{}
+	c.sp, c.cfg, c.files = space{server: o.redis}, o.config("primary", 0), options{program: c.files.program}
 	said.secret(sid)
 	visit := func(g *gateway) (answer, error) {
 		return send(plainClient(c.t), "GET", g.url+"/me", "", "", "Cookie", "sid="+sid)

@@ -45,7 +45,11 @@ func TestRedisKilledInTheMiddle(t *testing.T) {
 			sp := ownSpace(t, testredis.Flags("--appendonly", "yes", "--appendfsync", mode.fsync))
 			// Sessions are due to be prolonged six seconds after their last use.
 			cfg := sections(baseConfig(whoApp(t), fmt.Sprintf("redis: {addresses: [%q]}\n", sp.server.Addr)), "session", fmt.Sprintf("idle: 60s\n  max_per_user: %d", mode.limit))
-			x := &traffic{t: t, g: startReady(t, cfg, withUsers()), client: plainClient(t), in: map[string]bool{}, out: map[string]bool{}}
+			files, err := withUsers(), error(nil)
+			if files.program, err = faulty(); err != nil { // it is quick, and what dies here is Redis
+				t.Fatal(err)
+			}
+			x := &traffic{t: t, g: startReady(t, cfg, files), client: plainClient(t), in: map[string]bool{}, out: map[string]bool{}}
 			for round := range killRounds {
 				x.round(sp)
 				x.indexed(sp, round)

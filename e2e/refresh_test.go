@@ -62,10 +62,13 @@ func TestUsersAreReadAgain(t *testing.T) {
 	}
 	stream := follow(t, there.url+"/account/events", ada.token())
 	before := sp.commands(t)["set"]
-	time.Sleep(2 * time.Second)
-	for _, b := range both {
-		b.get("/account")
-	}
+	read := metricSum(t, `gatehouse_user_refreshes_total{outcome="unchanged"}`, here, there)
+	eventually(t, "the user to be read again", func() bool {
+		for _, b := range both {
+			b.get("/account")
+		}
+		return metricSum(t, `gatehouse_user_refreshes_total{outcome="unchanged"}`, here, there) >= read+4
+	})
 	if n := sp.commands(t)["set"] - before; n != 0 {
 		t.Errorf("a user who has not changed was written %d times", n)
 	}

@@ -102,6 +102,11 @@ func TestAccountOfARow(t *testing.T) {
 		{"id with a space", with("id", " 7"), but(func(u *session.User) { u.ID, u.EmailVerified = "", false }), reasonUnreadable, "white space"},
 		{"id too long", with("id", strings.Repeat("7", 257)), but(func(u *session.User) { u.ID, u.EmailVerified = "", false }), reasonUnreadable, "256"},
 		{"disabled is no boolean", with("disabled", errors.New("column disabled: no boolean")), everything, reasonUnreadable, "column disabled"},
+		{"email_verified is no boolean", with("email_verified", errors.New("column email_verified: no boolean")), but(func(u *session.User) { u.EmailVerified = false }), reasonUnreadable, "column email_verified"},
+		{"disabled, whatever else there is", with("disabled", true, "email_verified", errors.New("no boolean"), "locked_until", errors.New("no time")),
+			but(func(u *session.User) { u.EmailVerified = false }), reasonDisabled, ""},
+		{"locked, whatever else there is", with("locked_until", noon.Add(time.Second), "email_verified", errors.New("no boolean")),
+			but(func(u *session.User) { u.EmailVerified = false }), reasonLocked, ""},
 		{"locked_until is no time", with("locked_until", errors.New("column locked_until: no time")), everything, reasonUnreadable, "column locked_until"},
 	} {
 		d, log := newAccounts(config.LoginDatabase{}, nil)

@@ -68,26 +68,24 @@ func (d *databaseAccounts) account(name string, r row) (account, error) {
 }
 
 // state says why nobody may log in to the account, whatever the password; "" when somebody may. What it
-// cannot read it does not guess.
+// cannot read it does not guess; but a reason in an earlier column is enough: somebody who is disabled must not stay logged in
+// for a date that makes no sense.
 func (d *databaseAccounts) state(a *account, r row) (string, error) {
-	verified, err := r.Bool(columnVerified)
-	if err != nil {
-		return "", err
-	}
+	disabled, disabledErr := r.Bool(columnDisabled)
+	lockedUntil, lockedErr := r.Time(columnLockedUntil)
+	verified, verifiedErr := r.Bool(columnVerified)
 	a.EmailVerified = verified
-	disabled, err := r.Bool(columnDisabled)
-	if err != nil {
-		return "", err
-	}
-	lockedUntil, err := r.Time(columnLockedUntil)
-	if err != nil {
-		return "", err
-	}
 	switch {
+	case disabledErr != nil:
+		return "", disabledErr
 	case disabled:
 		return reasonDisabled, nil
+	case lockedErr != nil:
+		return "", lockedErr
 	case lockedUntil.After(d.h.deps.Clock()):
 		return reasonLocked, nil
+	case verifiedErr != nil:
+		return "", verifiedErr
 	case d.cfg.RequireVerifiedEmail && !verified:
 		return reasonUnverified, nil
 	}

@@ -93,6 +93,12 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 		h.refuseLogout(w, r, err)
 		return
 	}
+	h.leave(ctx, w, r, rec, token, err, next)
+}
+
+// leave is the end of every logout: the application is logged out of, the browser forgets, and the person is sent on, to next
+// if there is one, or told what is not confirmed. r is the request as the application gets it, err what ending the sessions gave.
+func (h *Handler) leave(ctx context.Context, w http.ResponseWriter, r *http.Request, rec *session.Record, token string, err error, next string) {
 	app, appErr := h.backend.logout(ctx, r, rec, token)
 	if appErr != nil {
 		telemetry.RequestFrom(r.Context()).Error = appErr.Error()

@@ -135,6 +135,7 @@ func TestRefreshFromTheDatabase(t *testing.T) {
 			{"not verified, not required", all, big, "", `"Bob@Example.com" "" "" false`, false},
 			{"not verified", all, big, "", refused("unverified"), true},
 			{"verified", all, "1", "", `"ada@example.com" "Ada" "admin" true`, true},
+			{"disabled, and another value that cannot be read", "SELECT id, 'perhaps' AS email_verified, 'yes' AS disabled FROM users WHERE id = $1", "1", "", refused("disabled"), false},
 			{"no value to read", "SELECT id, 'perhaps' AS disabled FROM users WHERE id = $1", "1", "", unreadable, false},
 		} {
 			if tt.change != "" {

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -186,23 +187,10 @@ func (h *Handler) endAll(ctx context.Context, w http.ResponseWriter, r *http.Req
 		_, appErr := h.endApp(ctx, r, app, true)
 		err = errors.Join(err, appErr)
 	}
-	out := h.asLogout(r)
-	app, appErr := h.backend.logout(ctx, out, c.Record, c.token)
-	if appErr != nil {
-		telemetry.RequestFrom(r.Context()).Error = appErr.Error()
-		h.deps.Log.Warn().Err(appErr).Str("id", telemetry.RequestFrom(r.Context()).ID).
-			Msg("the application was not logged out of; the gateway's sessions have ended")
-	}
-	for _, line := range app.SetCookie {
-		w.Header().Add("Set-Cookie", line)
-	}
-	h.forget(w)
 	if err != nil {
-		telemetry.RequestFrom(r.Context()).Error = "sessions: " + err.Error()
-		h.deps.Pages.Problem(w, r, unconfirmed)
-		return
+		err = fmt.Errorf("sessions: %w", err)
 	}
-	h.goodbye(w, r, app.Location)
+	h.leave(ctx, w, h.asLogout(r), c.Record, c.token, err, "")
 }
 
 // asLogout is the request as the logout page's button would have sent it: what stands in this one's body is

@@ -72,11 +72,11 @@ func replica(t testing.TB, server *testredis.Server, n int) (*Streams, *checks) 
 	return st, sessions
 }
 
-// TestRoundsOverRedis measures rounds over 10,000 sessions with a stream each: with the sessions in memory, right after
+// TestRoundsOverRedis measures rounds over thousands of sessions with a stream each: with the sessions in memory, right after
 // the connection was lost, and on a Redis without client tracking.
 func TestRoundsOverRedis(t *testing.T) {
 	t.Parallel()
-	const n = 10_000
+	const n = 3_000
 	round := func(st *Streams, c *checks, name string, cached bool) {
 		t.Helper()
 		c.cache.Store(0)

@@ -135,8 +135,11 @@ func isAuth(err error) bool {
 // isRights reports whether Redis refused for want of rights.
 func isRights(err error) bool {
 	text, ok := reply(err)
-	return ok && strings.HasPrefix(text, "NOPERM")
+	return ok && (strings.HasPrefix(text, "NOPERM") || strings.Contains(text, "executing the script can't"))
 }
+
+// lacksRights says what to do about that.
+const lacksRights = "Redis's user (redis.username) lacks rights: give it those that the README lists under Rights in Redis, for the keys that begin with redis.key_prefix"
 
 // reply gives the text of an error answer by Redis. IsRedisErr does not look into wrapped errors.
 func reply(err error) (string, bool) {
@@ -169,7 +172,7 @@ func describe(err error) string {
 	case isAuth(err):
 		return "Redis refuses the credentials, check redis.username and redis.password_file: " + err.Error()
 	case isRights(err):
-		return "Redis's user lacks rights, give it those the README lists: " + err.Error()
+		return lacksRights + ": " + err.Error()
 	case errors.Is(err, io.EOF) || errors.As(err, &dial) && dial.Op == "read":
 		return "the connection broke: " + err.Error()
 	default:

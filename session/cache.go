@@ -6,8 +6,6 @@ import (
 
 	"gatehouse/config"
 	"gatehouse/telemetry"
-
-	"github.com/rs/zerolog"
 )
 
 // The two halves of what this process keeps of sessions, as label values of the cache's metrics: the answers
@@ -21,14 +19,27 @@ const (
 // needs them (make bench-sessions measures it), so that both halves hold the same number of sessions.
 const repliesPercent = 36
 
-// splitCache divides session.cache_size. Nothing set is the default, for callers without a config.
-func splitCache(size config.Size) (replies, records int) {
+// wholeCache is what a store without replies has for records. Nothing set is the default, for callers without a config.
+func wholeCache(size config.Size) int {
 	if size <= 0 {
 		size = config.DefaultCacheSize
 	}
-	whole := int(min(size, math.MaxInt/100))
+	return int(min(size, math.MaxInt/100))
+}
+
+// splitCache divides session.cache_size.
+func splitCache(size config.Size) (replies, records int) {
+	whole := wholeCache(size)
 	replies = whole * repliesPercent / 100
 	return replies, whole - replies
+}
+
+// Shared gives the options of each of two stores that share CacheSize: each has half of it, and whichever is full first
+// tells so, with the whole.
+func (o Options) Shared() Options {
+	o.cacheFull = o.tellFull()
+	o.CacheSize = config.Size(wholeCache(o.CacheSize) / 2)
+	return o
 }
 
 // usage tells operators what one half of the cache holds.
@@ -53,10 +64,11 @@ func (u usage) evicted(n int) {
 }
 
 // tellFull gives a function that logs once that the cache is full: after that the metrics tell.
-func tellFull(log zerolog.Logger, size config.Size) func() {
-	if size <= 0 {
-		size = config.DefaultCacheSize
+func (o Options) tellFull() func() {
+	if o.cacheFull != nil {
+		return o.cacheFull
 	}
+	log, size := o.Log, config.Size(wholeCache(o.CacheSize))
 	var once sync.Once
 	return func() {
 		once.Do(func() {

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"gatehouse/config"
-
-	"github.com/redis/rueidis"
 )
 
 // heap gives how many bytes are alive.
@@ -41,7 +39,7 @@ func TestSizesAreThoseOfTheHeap(t *testing.T) {
 		}
 		s := &RedisStore{known: newKnownSessions(1<<30, usage{}), clock: time.Now}
 		kept := newReplies(1<<30, usage{})
-		conn := kept.connection(rueidis.CacheStoreOption{})
+		conn := trusted(kept)
 		before := heap()
 		for i, raw := range records {
 			// As a miss does it: a key is made, the answer is a text of its own, and the record is read from it.

@@ -62,11 +62,10 @@ func OpenDatabase(db *database.DB, cfg config.SessionDatabase, session config.Se
 	if err != nil {
 		return nil, err
 	}
-	_, forRecords := splitCache(opts.CacheSize)
 	return &DatabaseStore{
 		db: db, cfg: cfg, queries: cfg.Queries, own: statementsOf(db.Dialect()), payload: payload,
 		form:   expiryForm{as: cfg.Expiry.As, lifetime: cfg.Expiry.Lifetime},
-		policy: newPolicy(session), clock: opts.Clock, known: newKnownSessions(forRecords, usage{partRecords, opts.Metrics, tellFull(opts.Log, opts.CacheSize)}),
+		policy: newPolicy(session), clock: opts.Clock, known: newKnownSessions(wholeCache(opts.CacheSize), usage{partRecords, opts.Metrics, opts.tellFull()}),
 	}, nil
 }
 

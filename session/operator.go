@@ -138,7 +138,11 @@ func (o *Operator) List(ctx context.Context, userID string) ([]*Record, error) {
 // could not be told; it is tried again until the manager is closed.
 func (o *Operator) Revoke(ctx context.Context, rec *Record) error {
 	err := o.m.revoke(ctx, rec.Key(), rec.User.ID, endRevoked)
-	o.m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, UserID: rec.User.ID, Session: rec.ID.Short(), Reason: "operator"})
+	reason := "operator"
+	if err != nil {
+		reason = "unconfirmed"
+	}
+	o.m.audit(ctx, telemetry.Audit{Event: telemetry.EventRevoke, UserID: rec.User.ID, Session: rec.ID.Short(), Reason: reason})
 	return err
 }
 

@@ -30,6 +30,8 @@ type Options struct {
 	Apart bool
 	// CacheSize bounds, in bytes, what a store keeps of sessions in this process's memory. 0 is config.DefaultCacheSize.
 	CacheSize config.Size
+	// cacheFull is what Shared stores call both; nil for a store by itself.
+	cacheFull func()
 }
 
 func (o Options) withDefaults() Options {
@@ -56,9 +58,11 @@ type RedisStore struct {
 	// invalidations counts what invalidated was told, for Find to notice one that came between
 	// Redis's answer and its keeping.
 	invalidations atomic.Uint64
-	stop          chan struct{}
-	running       sync.WaitGroup
-	once          sync.Once
+	// stepTime is eachTimeout for the steps of a walk; tests have a shorter one.
+	stepTime time.Duration
+	stop     chan struct{}
+	running  sync.WaitGroup
+	once     sync.Once
 }
 
 var _ Store = (*RedisStore)(nil)
@@ -83,11 +87,12 @@ func Open(ctx context.Context, cfg config.Redis, opts Options) (*RedisStore, err
 		cfg.Timeout = defaultTimeout
 	}
 	forReplies, forRecords := splitCache(opts.CacheSize)
-	full := tellFull(opts.Log, opts.CacheSize)
+	full := opts.tellFull()
 	kept := newReplies(forReplies, usage{partReplies, opts.Metrics, full})
 	s := &RedisStore{
 		keys: keyspace{prefix: cfg.KeyPrefix}, scripts: newScripts(), known: newKnownSessions(forRecords, usage{partRecords, opts.Metrics, full}),
 		deadlines: newDeadlines(cfg.Timeout), clock: opts.Clock, changed: make(chan Key, maxChanged), stop: make(chan struct{}),
+		stepTime: eachTimeout,
 	}
 	s.known.dropReply = kept.drop
 	s.breaker = newBreaker(func(away bool, cause error) { noteOutage(opts, away, cause) })
@@ -111,6 +116,7 @@ func Open(ctx context.Context, cfg config.Redis, opts Options) (*RedisStore, err
 	connected := make(chan struct{})
 	s.running.Go(func() { s.run(connected) })
 	s.running.Go(s.reread)
+	s.running.Go(func() { s.watchTracking(&kept.unsure) })
 	select {
 	case <-connected:
 	case <-ctx.Done():
@@ -192,7 +198,15 @@ func (s *RedisStore) failed(err error) error {
 	if isReadOnly(err) || withoutTracking(err) {
 		s.link.demote()
 	}
-	return unavailable(err)
+	return unavailable(withRemedy(err))
+}
+
+// withRemedy says what to do about a refusal that does not name what it misses.
+func withRemedy(err error) error {
+	if isRights(err) {
+		return fmt.Errorf("%s: %w", lacksRights, err)
+	}
+	return err
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
@@ -269,7 +283,7 @@ func (s *RedisStore) Epoch(context.Context) (Epoch, error) {
 // Ping asks Redis, also while it counts as away.
 func (s *RedisStore) Ping(context.Context) error {
 	if err := s.ask(); err != nil {
-		return unavailable(err)
+		return unavailable(withRemedy(err))
 	}
 	return nil
 }

@@ -190,5 +190,5 @@ func (s *RedisStore) findFresh(ctx context.Context, key Key) (Found, error) {
 	}
 	name := s.keys.session(key)
 	raw, err := c.Do(s.deadlines.context(), c.B().Get().Key(name).Build()).ToString()
-	return s.found(c, key, name, s.known.get(key), raw, false, err)
+	return s.found(s.deadlines.context(), c, key, name, s.known.get(key), raw, false, err)
 }

@@ -67,7 +67,8 @@ type link struct {
 	metrics *telemetry.Metrics
 
 	client  atomic.Pointer[rueidis.Client]
-	refused atomic.Pointer[connectError] // the last connection that could not be made
+	caching atomic.Pointer[rueidis.Client] // the same, as long as it keeps answers
+	refused atomic.Pointer[connectError]   // the last connection that could not be made
 
 	mu     sync.Mutex // connecting
 	closed bool
@@ -106,8 +107,11 @@ func newLink(cfg config.Redis, opts Options, invalidated func([]rueidis.RedisMes
 	return &link{option: option, where: cfg.Where(), problems: make(map[string]bool), log: opts.Log, metrics: opts.Metrics}, nil
 }
 
-func retryOnce(attempts int, _ rueidis.Completed, _ error) time.Duration {
-	if attempts > 1 {
+// retryOnce repeats no question whose connection could not be made in time: that of a hung Redis would cost twice
+// the timeout.
+func retryOnce(attempts int, _ rueidis.Completed, err error) time.Duration {
+	var slow net.Error
+	if attempts > 1 || errors.As(err, &slow) && slow.Timeout() {
 		return -1
 	}
 	return retryDelay
@@ -137,7 +141,7 @@ func (l *link) ensure() error {
 		return nil
 	}
 	l.replaced = time.Now()
-	c, err := l.connect()
+	c, cached, err := l.connect()
 	if err != nil {
 		if l.option.TLSConfig != nil && isUnclear(err) {
 			err = l.diagnose(err)
@@ -149,6 +153,9 @@ func (l *link) ensure() error {
 	}
 	clear(l.problems)
 	l.demoted.Store(false)
+	if l.caching.Store(nil); cached {
+		l.caching.Store(&c)
+	}
 	l.client.Store(&c)
 	if old != nil {
 		(*old).Close()
@@ -158,8 +165,8 @@ func (l *link) ensure() error {
 
 // connect decides between one node and a Cluster by asking the node, which the library does.
 // Each connect tries for the cache again: it may be another Redis by now.
-func (l *link) connect() (rueidis.Client, error) {
-	cached := !l.option.DisableCache
+func (l *link) connect() (_ rueidis.Client, cached bool, _ error) {
+	cached = !l.option.DisableCache
 	c, err := newClient(l.option)
 	if err == nil && cached {
 		if err = tracks(c); err != nil {
@@ -172,11 +179,11 @@ func (l *link) connect() (rueidis.Client, error) {
 		c, err = plainClient(l.option)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	l.uncached = l.uncached && !cached
 	l.metrics.SessionCache(cached)
-	return c, nil
+	return c, cached, nil
 }
 
 func (l *link) tellUncached(err error) {

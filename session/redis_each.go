@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -77,10 +78,10 @@ func (s *RedisStore) walk(ctx context.Context, pattern string, progress func(don
 
 func (s *RedisStore) walkNode(ctx context.Context, node rueidis.Client, pattern string, told func(), f func(context.Context, []string) error) error {
 	for cursor := uint64(0); ; {
-		step, cancel := context.WithTimeout(ctx, eachTimeout)
+		step, cancel := context.WithTimeout(ctx, s.stepTime)
 		entry, err := node.Do(step, node.B().Scan().Cursor(cursor).Match(pattern).Count(eachBatch).Build()).AsScanEntry()
 		if err == nil {
-			err = f(step, entry.Elements)
+			err = s.stepOver(ctx, step, f(step, entry.Elements))
 		} else {
 			err = s.stepFailed(ctx, err)
 		}
@@ -154,6 +155,15 @@ func (s *RedisStore) stepFailed(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return s.failed(err)
+}
+
+// stepOver takes what came of a step, which knows its own time only: when that is over, and who asked goes on, it was
+// Redis that took too long.
+func (s *RedisStore) stepOver(ctx, step context.Context, err error) error {
+	if over := step.Err(); over == nil || !errors.Is(err, over) || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return s.stepFailed(ctx, err)
 }
 
 func (s *RedisStore) readEach(ctx context.Context, c rueidis.Client, names []string, f func(*Record, error) error) error {

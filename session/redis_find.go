@@ -27,7 +27,8 @@ func (s *RedisStore) Find(_ context.Context, key Key) (Found, error) {
 		name = s.keys.session(key)
 	}
 	told := s.invalidations.Load()
-	reply := c.DoCache(s.deadlines.context(), c.B().Get().Key(name).Cache(), clientTTL)
+	ctx := s.deadlines.context()
+	reply := c.DoCache(ctx, c.B().Get().Key(name).Cache(), clientTTL)
 	raw, err := reply.ToString()
 	hit := reply.IsCacheHit()
 	if err == nil && hit && e != nil && e.record != nil && e.raw == raw && !e.suspect.Load() {
@@ -35,7 +36,7 @@ func (s *RedisStore) Find(_ context.Context, key Key) (Found, error) {
 		e.vouch(now)
 		return Found{Record: e.record, Source: FromCache, VerifiedAt: now}, nil
 	}
-	found, err := s.found(c, key, name, e, raw, hit, err)
+	found, err := s.found(ctx, c, key, name, e, raw, hit, err)
 	if err == nil && s.invalidations.Load() != told {
 		// It may have been this session's, and have come before there was an entry to mark. It is
 		// read again, should Redis go away before that it does not count as known.
@@ -44,15 +45,16 @@ func (s *RedisStore) Find(_ context.Context, key Key) (Found, error) {
 	return found, err
 }
 
-// found is Find when the answer is not what is in memory.
-func (s *RedisStore) found(c rueidis.Client, key Key, name string, e *entry, raw string, hit bool, err error) (Found, error) {
+// found is Find when the answer is not what is in memory. Both questions share one deadline: a connection that breaks
+// after a while of silence would cost a request two.
+func (s *RedisStore) found(ctx context.Context, c rueidis.Client, key Key, name string, e *entry, raw string, hit bool, err error) (Found, error) {
 	// A full server (maxmemory) refuses the transaction the cache needs, and a lost connection ends
 	// it; a plain GET works, or says what is the matter. The same goes for an answer of the cache
 	// from before our own last write.
 	doubt := hit && e != nil && (e.record == nil || e.raw != raw) && e.doubts(time.Now())
 	if errors.Is(err, rueidis.ErrDoCacheAborted) || isFull(err) || doubt && (err == nil || rueidis.IsRedisNil(err)) {
 		hit = false
-		raw, err = c.Do(s.deadlines.context(), c.B().Get().Key(name).Build()).ToString()
+		raw, err = c.Do(ctx, c.B().Get().Key(name).Build()).ToString()
 	}
 	switch {
 	case rueidis.IsRedisNil(err):

@@ -3,13 +3,10 @@ package session
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"gatehouse/internal/fault"
-
-	"github.com/redis/rueidis"
 )
 
 // Create adds rec by one script: one round trip, and two when the user is at the limit.
@@ -177,65 +174,10 @@ func (s *RedisStore) RevokeUser(_ context.Context, userID string, except ...ID) 
 			fault.Point("revoke_user.need")
 			declared = answer[1:]
 		default:
-			return nil, s.surprised(answer)
+			return ended, s.surprised(answer)
 		}
 	}
 	return ended, unavailable(fmt.Errorf("the user's sessions keep changing"))
-}
-
-// List reads the index, then the records in one pipeline, and takes entries without a record out
-// of the index. Records that cannot be read are left out: they are no sessions.
-func (s *RedisStore) List(_ context.Context, userID string) ([]*Record, error) {
-	index, tag := s.keys.index(userID), TagOf(userID)
-	fault.Point("list.before")
-	answer, err := s.exec(s.scripts.list, []string{index}, nil)
-	if err != nil {
-		return nil, err
-	}
-	ids := answer[1:]
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	c, err := s.client()
-	if err != nil {
-		return nil, err
-	}
-	fault.Point("list.read")
-	cmds := make(rueidis.Commands, 0, len(ids))
-	for _, id := range ids {
-		cmds = append(cmds, c.B().Get().Key(s.keys.sessionByID(tag, id)).Build())
-	}
-	var records []*Record
-	var dead []string
-	for i, reply := range c.DoMulti(s.deadlines.context(), cmds...) {
-		raw, err := reply.ToString()
-		if rueidis.IsRedisNil(err) {
-			dead = append(dead, ids[i])
-			continue
-		}
-		if err != nil {
-			return nil, s.failed(err)
-		}
-		id, ok := ParseID(ids[i])
-		if !ok {
-			continue
-		}
-		if record, err := decodeRecord(raw, Key{Tag: tag, ID: id}); err == nil {
-			records = append(records, record)
-		}
-	}
-	s.breaker.report(nil)
-	slices.SortStableFunc(records, func(a, b *Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	if len(dead) == 0 {
-		return records, nil
-	}
-	fault.Point("list.heal")
-	// An ID never comes back, so nothing can have been made meanwhile that this takes out.
-	if err := c.Do(s.deadlines.context(), c.B().Zrem().Key(index).Member(dead...).Build()).Error(); err != nil {
-		return nil, s.failed(err)
-	}
-	fault.Point("list.done")
-	return records, nil
 }
 
 // declare gives a script's keys: the fixed ones, then those of the sessions.

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/telemetry"
+
 	"github.com/rs/zerolog"
 )
 
@@ -19,9 +21,9 @@ type lookup struct {
 	next time.Time
 	// settled is when all of the user's sessions said so too; zero: that is not known, or they could not be changed.
 	settled time.Time
-	// differs: a session of the user was seen since that says something else. A login that began before a change
-	// has made it, or it was changed by hand; the next look-up sets it right.
-	differs atomic.Bool
+	// differs is a session of the user, the last one seen since that says something else. A login that began before a change
+	// has made it, it was changed by hand, or the user's index does not have it; the next look-up sets it right.
+	differs atomic.Pointer[Record]
 }
 
 // due also when the clock was set back: the next look-up must not be further away than it ever is.
@@ -37,7 +39,7 @@ func (l *lookup) apply(rec *Record, now time.Time) (current *Record, stale bool)
 		return rec, false
 	}
 	if !l.settled.IsZero() && now.After(l.settled) {
-		l.differs.Store(true)
+		l.differs.Store(rec)
 		return rec, false
 	}
 	return l.said.applied(rec), !l.settled.IsZero()
@@ -59,11 +61,11 @@ func (r *refresher) ask(ctx context.Context, rec *Record, last *lookup) (*lookup
 	case errors.Is(err, ErrUserRefused):
 		r.outage.answered()
 		r.guard.found() // somebody is in the table
-		return nil, r.gone(ctx, userID, err)
+		return nil, r.gone(ctx, rec, err)
 	case errors.Is(err, ErrUserMissing):
 		r.outage.answered()
 		if r.guard.believes(userID) {
-			return nil, r.gone(ctx, userID, err)
+			return nil, r.gone(ctx, rec, err)
 		}
 		r.metrics.UserRefresh("held")
 	case errors.Is(err, ErrUserUnreadable):
@@ -95,7 +97,7 @@ func (r *refresher) changed(ctx context.Context, rec *Record, last *lookup, said
 		return l
 	}
 	possible := said.possible()
-	n, err := r.manager.Change(ctx, rec.User.ID, possible)
+	n, err := r.write(ctx, possible, rec, last.differs.Load())
 	switch {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrConflict):
 		l.next = began.Add(r.retry())
@@ -119,17 +121,46 @@ func (r *refresher) changed(ctx context.Context, rec *Record, last *lookup, said
 // what their other sessions say, so they are gone through, unless some may be in the application's table: to find
 // those can be to read the whole of it. Without it, apply sets each right.
 func (r *refresher) mustWrite(rec *Record, last *lookup, said Change) bool {
-	if last.differs.Load() || last.known && !last.said.equal(said) || !inTable(rec) && !said.matches(&rec.User) {
+	if last.differs.Load() != nil || last.known && !last.said.equal(said) || !inTable(rec) && !said.matches(&rec.User) {
 		return true
 	}
 	return last.settled.IsZero() && !r.manager.isMigrating()
 }
 
-// gone ends the sessions of a user. An error of the store changes nothing for this replica: it refuses them from now on.
-func (r *refresher) gone(ctx context.Context, userID string, why error) error {
+// write changes all sessions of a user, and those in hand (the first is never nil) even if the user's index does not have them
+// (`gatehouse sessions audit`): Change would not find them, and they would be served with the old role for good.
+func (r *refresher) write(ctx context.Context, c Change, inHand ...*Record) (changed int, err error) {
+	userID := inHand[0].User.ID
+	changed, err = r.manager.Change(ctx, userID, c)
+	for _, rec := range inHand {
+		if err != nil || rec == nil || inTable(rec) {
+			continue
+		}
+		var written bool
+		written, err = r.manager.changeOne(ctx, rec, c)
+		if errors.Is(err, ErrNotFound) { // it has ended
+			err = nil
+		}
+		if written {
+			changed++
+			r.manager.metrics.SessionsChanged(1)
+			r.manager.audit(ctx, telemetry.Audit{Event: telemetry.EventChange, UserID: userID, Session: rec.ID.Short(), Reason: c.summary(), Count: 1})
+		}
+	}
+	return changed, err
+}
+
+// gone ends the sessions of a user, and the one in hand even if the user's index does not have it. An error of the store
+// changes nothing for this replica: it refuses them from now on.
+func (r *refresher) gone(ctx context.Context, rec *Record, why error) error {
+	userID := rec.User.ID
 	r.metrics.UserRefresh("gone")
 	r.log.Info().Str("user", userID).AnErr("reason", why).Msg("a user may not log in any more: their sessions end")
-	if _, err := r.manager.RevokeUser(ctx, userID); err != nil {
+	_, err := r.manager.RevokeUser(ctx, userID)
+	if err != nil || !r.manager.endings.session(rec.ID, r.clock()) { // it was not among those that have ended
+		err = errors.Join(err, r.manager.revoke(ctx, rec.Key(), userID, endRevoked))
+	}
+	if err != nil {
 		r.log.Warn().Str("user", userID).Err(err).Msg("the end of a user's sessions is not confirmed yet and will be tried again")
 	}
 	return ErrNotFound

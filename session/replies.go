@@ -18,6 +18,8 @@ import (
 type replies struct {
 	limit int
 	usage usage
+	// unsure: somebody has asked over a connection of which it is not known whether Redis tracks what is read there.
+	unsure atomic.Bool
 
 	mu    sync.RWMutex
 	bytes int
@@ -33,6 +35,9 @@ type replyConn struct {
 	// first is evicted next, last was added or spared last.
 	first, last *answer
 	closed      bool
+	// trusted: Redis takes CLIENT CACHING here. Nothing is kept before it has said so, for each connection anew: the
+	// library makes them by itself, to whatever node and for whatever rights there are by then.
+	trusted bool
 }
 
 // answer is one that is kept.
@@ -48,7 +53,7 @@ type answer struct {
 // question is one under way, for all who ask the same meanwhile.
 type question struct {
 	until   int64
-	discard bool // its answer is not to be kept
+	discard bool // its answer is not to be kept, and nobody else may have it
 	done    chan struct{}
 	val     rueidis.RedisMessage
 	err     error
@@ -69,6 +74,9 @@ const maxSpared = 16
 // cachedCommand is the only one whose answers are kept.
 const cachedCommand = "GET"
 
+// trackingCommand is what tracks asks, with the key taken out as the library does.
+const trackingCommand = "CLIENTYES"
+
 func newReplies(limit int, u usage) *replies {
 	return &replies{limit: limit, usage: u, conns: make(map[*replyConn]struct{})}
 }
@@ -78,7 +86,7 @@ func (a *replies) connection(rueidis.CacheStoreOption) rueidis.CacheStore {
 	return &replyConn{all: a, held: make(map[string]*answer), asked: make(map[string]*question)}
 }
 
-// drop forgets the answer under a key, and the one to a question under way.
+// drop forgets the answer under a key. Who asks from now on is not given that of a question under way.
 func (a *replies) drop(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -115,6 +123,10 @@ func (c *replyConn) ask(name string, ttl time.Duration, ms int64) (rueidis.Redis
 	if c.closed {
 		return rueidis.RedisMessage{}, nil
 	}
+	if !c.trusted {
+		c.all.unsure.Store(true)
+		return rueidis.RedisMessage{}, nil
+	}
 	if r := c.held[name]; r != nil {
 		if ms < r.until { // it came between the two locks
 			return r.val, nil
@@ -122,6 +134,9 @@ func (c *replyConn) ask(name string, ttl time.Duration, ms int64) (rueidis.Redis
 		c.remove(r)
 	}
 	if q := c.asked[name]; q != nil {
+		if q.discard { // it stays until it is answered: answers are told apart by their keys alone
+			return rueidis.RedisMessage{}, nil
+		}
 		return rueidis.RedisMessage{}, q
 	}
 	c.all.conns[c] = struct{}{} // not before: a connection that fails at once is never closed
@@ -130,8 +145,11 @@ func (c *replyConn) ask(name string, ttl time.Duration, ms int64) (rueidis.Redis
 }
 
 // Update takes the answer to a question and says until when it holds. The server's time to live shortens ours.
-func (c *replyConn) Update(name, _ string, val rueidis.RedisMessage) int64 {
+func (c *replyConn) Update(name, command string, val rueidis.RedisMessage) int64 {
 	c.all.mu.Lock()
+	if command == trackingCommand {
+		c.trusted = true
+	}
 	q := c.asked[name]
 	if q == nil {
 		c.all.mu.Unlock()
@@ -154,13 +172,25 @@ func (c *replyConn) Update(name, _ string, val rueidis.RedisMessage) int64 {
 }
 
 // Cancel ends a question without an answer.
-func (c *replyConn) Cancel(name, _ string, err error) {
+func (c *replyConn) Cancel(name, command string, err error) {
 	c.all.mu.Lock()
+	if _, refused := reply(err); refused && command == trackingCommand {
+		c.distrust()
+	}
 	q := c.asked[name]
 	delete(c.asked, name)
 	c.all.mu.Unlock()
 	if q != nil {
 		q.land(rueidis.RedisMessage{}, err)
+	}
+}
+
+// distrust drops everything, what is under way too: Redis does not track it.
+func (c *replyConn) distrust() {
+	c.trusted = false
+	c.clear()
+	for _, q := range c.asked {
+		q.discard = true
 	}
 }
 

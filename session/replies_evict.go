@@ -44,12 +44,12 @@ func (c *replyConn) clear() {
 // shrink evicts until the answers fit, and gives how many sessions' went for it.
 func (a *replies) shrink() (evicted int) {
 	for a.bytes > a.limit {
-		largest := a.largest()
-		r := largest.victim()
+		from := a.dispensable()
+		r := from.victim()
 		if r == nil {
 			return evicted // not possible while bytes are counted right
 		}
-		largest.remove(r)
+		from.remove(r)
 		if !r.absent {
 			evicted++
 		}
@@ -57,15 +57,19 @@ func (a *replies) shrink() (evicted int) {
 	return evicted
 }
 
-// largest is the connection that holds most.
-func (a *replies) largest() (largest *replyConn) {
+// dispensable is the connection to evict from: the one that holds most, of those with absent keys if there are any.
+func (a *replies) dispensable() (best *replyConn) {
 	for c := range a.conns {
-		if largest == nil || c.bytes > largest.bytes {
-			largest = c
+		switch {
+		case best == nil, c.absences() && !best.absences(), c.absences() == best.absences() && c.bytes > best.bytes:
+			best = c
 		}
 	}
-	return largest
+	return best
 }
+
+// absences reports whether it holds any: add keeps them first.
+func (c *replyConn) absences() bool { return c.first != nil && c.first.absent }
 
 // victim gives the first answer that was not used since it was passed over last.
 func (c *replyConn) victim() *answer {

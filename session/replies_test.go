@@ -41,8 +41,17 @@ type shelf struct {
 }
 
 func newShelf(t *testing.T, all *replies) *shelf {
-	return &shelf{all.connection(rueidis.CacheStoreOption{}).(*replyConn), t, time.Now()}
+	return &shelf{trusted(all), t, time.Now()}
 }
+
+// trusted is a connection on which Redis has taken CLIENT CACHING.
+func trusted(all *replies) *replyConn {
+	c := all.connection(rueidis.CacheStoreOption{}).(*replyConn)
+	takesCaching(c)
+	return c
+}
+
+func takesCaching(c *replyConn) { c.Update("CACHING", trackingCommand, text("OK")) }
 
 // asks says what a caller is told: "ask", "wait", or the answer kept.
 func (s *shelf) asks(name string) string {
@@ -316,6 +325,25 @@ func TestAbsencesPushOutNoSessions(t *testing.T) {
 	all.holds(t)
 }
 
+// Nor those that were read over other connections, of which each has its own list.
+func TestAbsencesPushOutNoSessionsOfOthers(t *testing.T) {
+	t.Parallel()
+	evictions := 0
+	all := newReplies(100_000, usage{full: func() { evictions++ }})
+	sessions, cookies := newShelf(t, all), newShelf(t, all)
+	n := 0
+	for ; all.bytes < 80_000; n++ {
+		sessions.fill(key(n), text("a session"))
+	}
+	for i := range 5000 {
+		cookies.fill(fmt.Sprintf("made up %d", i), absence)
+	}
+	if len(sessions.held) != n || evictions != 0 {
+		t.Errorf("%d of %d sessions are left, %d evictions: they went for cookies nobody issued", len(sessions.held), n, evictions)
+	}
+	all.holds(t)
+}
+
 // An entry that knew better than the answer kept takes it along, and the one under way.
 func TestDroppedAnswersAreAskedAgain(t *testing.T) {
 	t.Parallel()
@@ -337,12 +365,82 @@ func TestDroppedAnswersAreAskedAgain(t *testing.T) {
 	all.holds(t)
 }
 
+// Who asks after the drop must not be given the answer to a question from before it.
+func TestDroppedQuestionsAreNotJoined(t *testing.T) {
+	t.Parallel()
+	all := roomy()
+	s := newShelf(t, all)
+	s.expect("k", "ask")
+	all.drop("k")
+	s.expect("k", "ask")
+	s.expect("k", "ask")
+	s.Update("k", "GET", text("old"))
+	s.expect("k", "ask")
+	s.expect("k", "wait")
+	s.Update("k", "GET", text("new"))
+	s.expect("k", "new")
+	all.holds(t)
+}
+
+// Before Redis has taken CLIENT CACHING, and after it has refused it, what is read over a connection is not tracked.
+func TestOnlyTrackedAnswersAreKept(t *testing.T) {
+	t.Parallel()
+	all := roomy()
+	s := &shelf{all.connection(rueidis.CacheStoreOption{}).(*replyConn), t, time.Now()}
+	s.fill("k", text("untracked"))
+	s.expect("k", "ask")
+	if !all.unsure.Swap(false) {
+		t.Error("nobody learns that a connection has to be asked")
+	}
+	takesCaching(s.replyConn)
+	s.fill("k", text("tracked"))
+	s.expect("k", "tracked")
+	s.expect("under way", "ask")
+	_, f := s.Flight("under way", "GET", time.Minute, s.now)
+	for _, unclear := range []error{context.DeadlineExceeded, errors.New("broken")} {
+		s.Cancel("CACHING", trackingCommand, unclear)
+	}
+	s.expect("k", "tracked")
+	if all.unsure.Load() {
+		t.Error("a connection that was asked is asked again")
+	}
+	no := message('-', "NOPERM", time.Time{})
+	s.Cancel("CACHING", trackingCommand, no.Error())
+	s.expect("k", "ask")
+	s.expect("under way", "ask")
+	if !all.unsure.Load() || all.bytes != 0 {
+		t.Errorf("not asked again, or %d bytes are kept", all.bytes)
+	}
+	takesCaching(s.replyConn)
+	s.expect("under way", "ask") // the old question's answer is still to come
+	s.Update("under way", "GET", text("untracked"))
+	if m, err := f.Wait(context.Background()); err != nil || m.Error() != nil {
+		t.Error("who waited got nothing")
+	}
+	s.fill("under way", text("tracked"))
+	s.expect("under way", "tracked")
+	all.holds(t)
+}
+
+// The client chooses among its connections to a node by the last two bits of the key's slot.
+func TestEachConnectionIsAsked(t *testing.T) {
+	t.Parallel()
+	connections := map[uint16]bool{}
+	for _, key := range connectionKeys {
+		question := rueidis.Completed{}.SetSlot(key)
+		connections[question.Slot()%4] = true
+	}
+	if len(connections) != 4 {
+		t.Errorf("of four connections, %v are asked", connections)
+	}
+}
+
 func TestRepliesAreSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	all := newReplies(20_000, usage{})
 	var wg sync.WaitGroup
 	for range 4 {
-		c := all.connection(rueidis.CacheStoreOption{})
+		c := trusted(all)
 		for worker := range 3 {
 			wg.Go(func() {
 				for i := range 3000 {

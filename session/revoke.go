@@ -53,7 +53,8 @@ func (m *Manager) unended(key Key, userID string) {
 
 // RevokeUser ends all sessions of a user but those in except, and makes logins of that user that
 // have begun and not finished fail. It gives how many ended. With ErrUnconfirmed this replica
-// refuses all it would find from now on, and it is retried as in Revoke; what it ended is logged then.
+// refuses all it would find from now on, and it is retried as in Revoke; what has ended by then is counted and logged now,
+// the others when they have.
 func (m *Manager) RevokeUser(ctx context.Context, userID string, except ...ID) (int, error) {
 	ids, err := m.store.RevokeUser(ctx, userID, except...)
 	now := m.clock()
@@ -64,8 +65,9 @@ func (m *Manager) RevokeUser(ctx context.Context, userID string, except ...ID) (
 		m.pending.add(revocation{
 			userID: userID, all: true, except: slices.Clone(except), reason: endRevoked, at: now, until: now.Add(m.policy.absolute),
 		})
-		m.notify(m.knownOf(userID, except))
-		return 0, fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+		m.notify(m.knownOf(userID, append(slices.Clone(except), ids...)))
+		m.revokedSome(ctx, userID, ids)
+		return len(ids), fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 	}
 	if len(except) == 0 {
 		// What was still to be retried is done with this; later it would hit new sessions.
@@ -75,6 +77,13 @@ func (m *Manager) RevokeUser(ctx context.Context, userID string, except ...ID) (
 	}
 	m.revokedAll(ctx, userID, ids)
 	return len(ids), nil
+}
+
+// revokedSome is for sessions that have ended though the store failed then: they will not be among those the next attempt ends.
+func (m *Manager) revokedSome(ctx context.Context, userID string, ids []ID) {
+	if len(ids) > 0 {
+		m.revokedAll(ctx, userID, ids)
+	}
 }
 
 func (m *Manager) revokedAll(ctx context.Context, userID string, ids []ID) {
@@ -98,6 +107,7 @@ func (m *Manager) attempt(ctx context.Context, r revocation) bool {
 	if r.all {
 		ids, err := m.store.RevokeUser(retrying(ctx), r.userID, r.except...)
 		if err != nil {
+			m.revokedSome(ctx, r.userID, ids)
 			return false
 		}
 		m.settle(r)

@@ -184,11 +184,15 @@ if redis.call('ZCARD', KEYS[1]) > spares then answer[1] = 'more' end
 return answer
 `
 
-// KEYS: index.
-const sourceList = luaClock + `
+// KEYS: index. ARGV: score to begin at, how many entries from there on to skip, the last of these. They are skipped only if it
+// still stands there. It answers how many were skipped, then IDs and scores in turn; "more": the page is full.
+const sourceList = luaClock + luaBatch + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms(now))
-local answer = {'ok'}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do answer[#answer + 1] = id end
+local skip = tonumber(ARGV[2])
+if skip > 0 and redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'LIMIT', skip - 1, 1)[1] ~= ARGV[3] then skip = 0 end
+local page = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', skip, batch)
+local answer = {#page == 2 * batch and 'more' or 'ok', string.format('%d', skip)}
+for _, text in ipairs(page) do answer[#answer + 1] = text end
 return answer
 `
 

@@ -99,7 +99,8 @@ type CreateOptions struct {
 // ErrUnavailable. A method that changes something and returns ErrUnavailable may or may not have
 // done so; each can safely be called again.
 //
-// A call is bounded by the store's own timeout, which is short. Callers share questions to the
+// A call is bounded by the store's own timeout, which is short; RevokeUser and List, for a user with thousands of
+// sessions, ask several times, each time with that bound. Callers share questions to the
 // store, so ctx's end does not end a call: one caller's cancellation never fails another's.
 //
 // Times: how long a session lives is passed as a duration and measured by the store's clock,
@@ -131,7 +132,8 @@ type Store interface {
 	Revoke(ctx context.Context, key Key, userID string) (bool, error)
 
 	// RevokeUser ends every session of a user but those in except, and makes logins that have begun
-	// and not finished fail. It returns the sessions that ended.
+	// and not finished fail. It returns the sessions that ended; with an error those that had ended before it came
+	// up, which a further call does not return again.
 	RevokeUser(ctx context.Context, userID string, except ...ID) ([]ID, error)
 
 	// List returns the user's live sessions, oldest first, and heals the index on the way.

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -204,5 +205,81 @@ func TestTrackingGoesAndComes(t *testing.T) {
 	g.login(t, "v")
 	if n := strings.Count(g.log.String(), "client tracking"); n != 1 {
 		t.Errorf("told %d times: %s", n, g.log.String())
+	}
+}
+
+// The right to CLIENT CACHING is lost while the gateway runs: on the server it is connected to, or with a connection that the
+// library makes by itself, as after a failover to a node whose list of users is another. The library notices neither, and
+// what it read from then on, Redis would call back never.
+func TestCachingIsLost(t *testing.T) {
+	t.Parallel()
+	for name, reconnects := range map[string]bool{"on a connection that stays": false, "with a new connection": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := testredis.Start(t)
+			allow(t, server, "gatehouse", []string{"~*", "&*", "+@all"})
+			other := newGateway(t, server.Addr)
+			g := newGateway(t, server.Addr, func(s *settings) { s.redis.Username, s.redis.Password = "gatehouse", "secret" })
+			kept, keptRec := other.login(t, "kept")
+			token, rec := other.login(t, "read after it")
+			warm(t, g, kept)
+			server.Do(t, "ACL", "SETUSER", "gatehouse", "-client|caching")
+			if reconnects {
+				server.Do(t, "CLIENT", "KILL", "USER", "gatehouse")
+				await(t, "a new connection", func() bool { _, err := g.Find(t.Context(), token); return err == nil })
+			}
+			for range 20 {
+				g.finds(t, token)
+			}
+			for _, r := range []*session.Record{rec, keptRec} {
+				if err := other.Revoke(t.Context(), r.Key(), r.User.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			await(t, "the revocations to be seen", func() bool {
+				_, one := g.Find(t.Context(), token)
+				_, two := g.Find(t.Context(), kept)
+				return errors.Is(one, session.ErrNotFound) && errors.Is(two, session.ErrNotFound)
+			})
+			await(t, "a client without cache to take over", func() bool { return g.metric("gatehouse_session_cache_enabled") == 0 })
+			again, _ := other.login(t, "again")
+			for range 3 {
+				if s := g.finds(t, again); s.Source != session.FromStore {
+					t.Errorf("found in %s", s.Source)
+				}
+			}
+			if n := strings.Count(g.log.String(), "client tracking"); n != 1 {
+				t.Errorf("told %d times: %s", n, g.log.String())
+			}
+		})
+	}
+}
+
+// A connection the library makes by itself is trusted again once Redis has said that it takes CLIENT CACHING there.
+func TestCacheComesBackWithTheConnection(t *testing.T) {
+	t.Parallel()
+	server := testredis.Start(t)
+	g := newGateway(t, server.Addr)
+	tokens := make([]string, 16) // so many that some are read over each of the client's connections
+	for i := range tokens {
+		tokens[i], _ = g.login(t, fmt.Sprint(i))
+		warm(t, g, tokens[i])
+	}
+	for range 3 {
+		server.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		await(t, "the connections to be made", func() bool {
+			for _, token := range tokens {
+				if _, err := g.Find(t.Context(), token); err != nil {
+					return false
+				}
+			}
+			return true
+		})
+		for _, token := range tokens {
+			warm(t, g, token)
+		}
+	}
+	if strings.Contains(g.log.String(), "client tracking") || g.metric("gatehouse_session_cache_enabled") != 1 {
+		t.Errorf("the cache was given up: %s", g.log.String())
 	}
 }

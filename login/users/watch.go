@@ -38,8 +38,9 @@ type File struct {
 	mu      sync.Mutex
 	seen    os.FileInfo // of the last look; nil when the file was missing
 	settled bool        // seen can be believed
-	content []byte      // of the last look, good or bad
-	missing bool
+	content []byte      // last taken up, good or bad
+	next    []byte      // what the last look found instead; nil: nothing
+	missing bool        // since content was taken up
 }
 
 // Open reads the file and follows it until Close. A missing file has no users yet, and a warning
@@ -63,7 +64,8 @@ func Open(path string, log zerolog.Logger) (*File, error) {
 			log.Warn().Str("path", path).Msg("the user file holds no users: nobody can log in; add a user with: gatehouse users add --file " + path)
 		}
 		f.current.Store(set)
-		f.remember(info, data)
+		f.remember(info)
+		f.content = data
 	}
 	go f.poll()
 	return f, nil
@@ -93,12 +95,14 @@ func (f *File) poll() {
 	}
 }
 
-// Refresh looks at the file now. It is called every second.
+// Refresh looks at the file now. It is called every second. A change counts once two looks in a row have found the same: a file
+// that is written bit by bit has fewer users for a moment, or one who is not disabled yet, and the sessions of those it lacks
+// would end. A program that pauses for longer while it writes should write another file and rename it.
 func (f *File) Refresh() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
-	if err == nil && f.settled && unchanged(f.seen, info) {
+	if err == nil && f.next == nil && f.settled && unchanged(f.seen, info) {
 		return
 	}
 	info, data, err := readFile(f.path)
@@ -106,10 +110,14 @@ func (f *File) Refresh() {
 		f.unreadable(err)
 		return
 	}
-	same := !f.missing && bytes.Equal(data, f.content)
-	f.missing = false
-	f.remember(info, data)
-	if !same {
+	f.remember(info)
+	switch {
+	case !f.missing && bytes.Equal(data, f.content):
+		f.next = nil
+	case f.next == nil || !bytes.Equal(data, f.next):
+		f.next = data
+	default:
+		f.content, f.next, f.missing = data, nil, false
 		f.take(data)
 	}
 }
@@ -120,7 +128,7 @@ func (f *File) unreadable(err error) {
 		f.log.Warn().Str("path", f.path).Err(err).Int("users", f.Users().Len()).
 			Msg("the user file cannot be read any more: the users read before stay in force")
 	}
-	f.missing, f.settled, f.content = true, false, nil
+	f.missing, f.settled, f.content, f.next = true, false, nil, nil
 }
 
 // take puts a new content in force if it is a good one.
@@ -141,8 +149,8 @@ func (f *File) take(data []byte) {
 	f.log.Info().Str("path", f.path).Int("users", set.Len()).Msg("the user file was read")
 }
 
-func (f *File) remember(info os.FileInfo, data []byte) {
-	f.seen, f.content = info, data
+func (f *File) remember(info os.FileInfo) {
+	f.seen = info
 	f.settled = time.Since(info.ModTime()) > settle
 }
 
@@ -165,7 +173,7 @@ func readFile(path string) (os.FileInfo, []byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is no regular file", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1)) // never nil, also of an empty file
 	if err == nil && len(data) > maxFile {
 		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
 	}

@@ -62,6 +62,12 @@ func open(t *testing.T, path string) (*users.File, *journal) {
 	return f, logged
 }
 
+// look looks as often as it takes for a change to count.
+func look(f *users.File) {
+	f.Refresh()
+	f.Refresh()
+}
+
 // has reports what the file's users are, by Find.
 func has(f *users.File, emails ...string) bool {
 	for _, email := range emails {
@@ -88,7 +94,7 @@ func TestFileFollowsChanges(t *testing.T) {
 		{"none on purpose", "users: []\n", "was read"},
 	} {
 		put(t, path, step.text)
-		f.Refresh()
+		look(f)
 		want := []string{}
 		for _, line := range strings.Split(step.text, "\n") {
 			if _, rest, ok := strings.Cut(line, "email: "); ok {
@@ -122,7 +128,7 @@ func TestFileKeepsTheLastGoodVersion(t *testing.T) {
 		{"a folder instead", func() { os.Mkdir(path, 0o700) }, nil}, // still unreadable: said already
 	} {
 		step.do()
-		f.Refresh()
+		look(f)
 		got := logged.take()
 		for _, words := range step.says {
 			if !strings.Contains(got, words) {
@@ -141,7 +147,7 @@ func TestFileKeepsTheLastGoodVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, path, "users:\n"+entry("7", "new@example.com"))
-	f.Refresh()
+	look(f)
 	if !has(f, "new@example.com") || !strings.Contains(logged.take(), "was read") {
 		t.Error("the file is not read when it comes back")
 	}
@@ -163,9 +169,69 @@ func TestFileSeesEditsInPlace(t *testing.T) {
 	if err := os.Chtimes(path, time.Time{}, info.ModTime()); err != nil {
 		t.Fatal(err)
 	}
-	f.Refresh()
+	look(f)
 	if !has(f, "z@example.com") {
 		t.Error("an edit with the same inode, size and time was missed")
+	}
+}
+
+// Scripts write a file as they go, and the beginning of a user file is one with fewer users, or with one who is not
+// disabled yet: nobody may be logged out, or in, because the gateway looked in between.
+func TestFileHalfWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "users.yaml")
+	first := "users:\n" + entry("1", "a@example.com")
+	put(t, path, first+entry("2", "b@example.com"))
+	f, logged := open(t, path)
+	if err := f.Close(); err != nil { // the looks are the test's alone
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct{ name, text string }{
+		{"half", first},
+		{"broken", first + "  - {id: 2, em"},
+		{"more", first + entry("2", "b@example.com") + "# and"},
+		{"as before", first + entry("2", "b@example.com")},
+		{"half again", first},
+		{"as before, again", first + entry("2", "b@example.com")},
+		{"unchanged", first + entry("2", "b@example.com")},
+	} {
+		write(step.text)
+		f.Refresh()
+		if got := logged.take(); got != "" || !has(f, "a@example.com", "b@example.com") {
+			t.Errorf("%s: %d users, logged %q", step.name, f.Users().Len(), got)
+		}
+	}
+	write(first)
+	f.Refresh()
+	os.Remove(path)
+	f.Refresh()
+	write(first)
+	f.Refresh()
+	if !has(f, "a@example.com", "b@example.com") {
+		t.Error("what was seen before the file was missing counts as seen twice")
+	}
+	// A file that was copied with its old times looks settled from the beginning.
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	look(f)
+	if !has(f, "a@example.com") {
+		t.Error("a file that stays as it is is not read")
+	}
+	write(first + entry("3", "c@example.com"))
+	if err := os.Chtimes(path, old, old.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	look(f)
+	if !has(f, "a@example.com", "c@example.com") {
+		t.Error("a file with old times is not read")
 	}
 }
 
