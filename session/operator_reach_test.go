@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,15 +44,11 @@ func TestOperatorOverCluster(t *testing.T) {
 	}
 }
 
-// The rights docs/operating.md names are enough for all that operators do, beside the gateways' own.
+// The README's rights for operators are enough for all they do, beside the gateways' own.
 func TestOperatorsRights(t *testing.T) {
 	t.Parallel()
 	server := testredis.Start(t)
-	server.Do(t, "ACL", "SETUSER", "gatehouse", "on", ">secret", "resetkeys", "~p:session:*", "~p:user_sessions:*", "~p:user_gen:*", "~p:login_seq", "~p:login_limit:*",
-		"resetchannels", "-@all", "+get", "+set", "+del", "+exists", "+pttl", "+pexpire", "+persist", "+incr", "+time",
-		"+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zremrangebyscore",
-		"+eval", "+evalsha", "+multi", "+exec", "+hello", "+ping", "+client|tracking", "+client|caching", "+client|setname",
-		"+scan", "+type", "+zscore", "+info", "+memory|usage", "+zcard", "+dbsize")
+	allow(t, server, "gatehouse", slices.Concat(readme(t).gateway, readme(t).operator))
 	o, g := newOperator(t, server, func(s *settings) {
 		s.redis.KeyPrefix, s.redis.Username, s.redis.Password = "p:", "gatehouse", "secret"
 	})
