@@ -64,10 +64,14 @@ func run(m *testing.M) int {
 var said transcript
 
 type transcript struct {
-	mu      sync.Mutex
-	lines   []string
-	secrets map[string]bool
+	mu    sync.Mutex
+	lines []string
+	// secrets are words to look for. Of session tokens there are tens of thousands: of these the secret half is in
+	// tokens, and what looks like one is looked up there.
+	secrets, tokens map[string]bool
 }
+
+var sessionToken = regexp.MustCompile(`^[A-Za-z0-9_-]{11}[.~]([A-Za-z0-9_-]{43})$`)
 
 func (t *transcript) add(line string) {
 	t.mu.Lock()
@@ -82,7 +86,11 @@ func (t *transcript) secret(s string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.secrets == nil {
-		t.secrets = make(map[string]bool)
+		t.secrets, t.tokens = make(map[string]bool), make(map[string]bool)
+	}
+	if m := sessionToken.FindStringSubmatch(s); m != nil {
+		t.tokens[m[1]] = true
+		return
 	}
 	t.secrets[s] = true
 }
@@ -91,14 +99,47 @@ func (t *transcript) leaks() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var leaks []string
+	tell := func(s, line string) { leaks = append(leaks, fmt.Sprintf("%.10s... in %s", s, line)) }
 	for _, line := range t.lines {
 		for s := range t.secrets {
 			if strings.Contains(line, s) {
-				leaks = append(leaks, fmt.Sprintf("%.10s... in %s", s, line))
+				tell(s, line)
+			}
+		}
+		for _, word := range strings.FieldsFunc(line, outsideBase64) {
+			for i := 0; i+secretChars <= len(word); i++ {
+				if s := word[i : i+secretChars]; t.tokens[s] {
+					tell(s, line)
+				}
 			}
 		}
 	}
 	return leaks
+}
+
+// secretChars are those of a token's secret half.
+const secretChars = 43
+
+func outsideBase64(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+}
+
+// TestTranscript: the search for leaks finds them.
+func TestTranscript(t *testing.T) {
+	t.Parallel()
+	token := tagOf("1") + "." + strings.Repeat("Ab1_-", 8) + "xyz"
+	var said transcript
+	said.secret(token)
+	said.secret("the password")
+	for line, leaks := range map[string]int{
+		"a line": 0, `{"session":"` + sessionID(token) + `"}`: 0, "cookie gatehouse=" + token + "; x": 1,
+		"only " + token[12:]: 1, "x" + token[12:] + "y": 1, "the password is": 1,
+	} {
+		said.lines = []string{line}
+		if got := said.leaks(); len(got) != leaks {
+			t.Errorf("%q: %q", line, got)
+		}
+	}
 }
 
 // gateway is a running process of the binary.

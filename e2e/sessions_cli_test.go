@@ -192,7 +192,7 @@ func TestSessionsCLIRevokes(t *testing.T) {
 	// More than one: not without being sure.
 	fails(t, file, "would end 4 sessions, and there is no terminal to ask on; add --yes", "revoke-user", "2")
 	fails(t, file, "would end 3 sessions", "revoke-user", "2", "--except", sessionID(tokens[1]))
-	fails(t, file, "--except: no such session", "revoke-user", "2", "--yes", "--except", sessionID(other))
+	fails(t, file, "--except: no such session", "revoke-user", "2", "--yes", "--except", sessionID(other)[:42])
 	fails(t, file, "nothing was done", "revoke-user", "2", "--yes", "--except", "zzzzzzzz")
 	for _, token := range tokens[1:] {
 		if !isIn(t, here, token) || !isIn(t, there, token) {
@@ -203,7 +203,8 @@ func TestSessionsCLIRevokes(t *testing.T) {
 		UserID      string
 		Ended, Kept int
 	}
-	got := parsed[ended](t, file, "revoke-user", "2", "--yes", "--except", sessionID(tokens[1]), "--except", sessionID(tokens[2])[:8])
+	got := parsed[ended](t, file, "revoke-user", "2", "--yes", "--except", sessionID(tokens[1]), "--except", sessionID(tokens[2])[:8],
+		"--except", sessionID(tokens[0])) // which has ended and keeps nobody alive
 	if got != (ended{"2", 2, 2}) {
 		t.Errorf("revoke-user: %+v", got)
 	}
