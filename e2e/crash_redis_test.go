@@ -15,7 +15,7 @@ import (
 )
 
 // killRounds is how often Redis is killed.
-const killRounds = 30
+const killRounds = 15
 
 // traffic is people who log in, look and log out while their Redis is killed again and again.
 type traffic struct {

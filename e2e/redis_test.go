@@ -215,7 +215,7 @@ func (sp space) indexHolds(t *testing.T) int {
 }
 
 // unasked are commands that a connection sends by itself, when it begins or has been quiet for long.
-var unasked = []string{"hello", "ping", "info", "auth", "select", "client|setinfo", "client|tracking", "client|setname", "client|no-evict", "command"}
+var unasked = []string{"hello", "ping", "info", "auth", "select", "client|setinfo", "client|tracking", "client|caching", "client|setname", "client|no-evict", "command"}
 
 // commands counts what Redis was asked so far, by command. Commands in scripts count as well.
 func (sp space) commands(t *testing.T) map[string]int {

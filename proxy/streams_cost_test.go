@@ -111,6 +111,12 @@ func TestRoundsOverRedis(t *testing.T) {
 		return sessions.Ready(t.Context()) == nil
 	})
 	round(st, sessions, "after a lost connection", false)
+	// Over a new connection nothing is kept before Redis has been asked whether it tracks there.
+	eventually(t, "all sessions to be in memory again", func() bool {
+		sessions.store.Store(0)
+		st.Recheck(t.Context())
+		return sessions.store.Load() == 0
+	})
 	round(st, sessions, "in memory again", true)
 
 	plain := testredis.Start(t, testredis.Flags("--rename-command", "CLIENT", ""))
