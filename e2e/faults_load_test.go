@@ -151,9 +151,10 @@ func (r *loadRun) load() (end func()) {
 			}
 			// A ticker drops ticks that nobody takes in time: those are made up for.
 			for ; sent < int(time.Since(began)/loadEvery); sent++ {
-				all.Go(func() { r.known(sent) })
-				if sent%10 == 0 {
-					all.Go(func() { r.impostor(sent / 10) })
+				n := sent
+				all.Go(func() { r.known(n) })
+				if n%10 == 0 {
+					all.Go(func() { r.impostor(n / 10) })
 				}
 			}
 		}
