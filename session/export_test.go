@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 
+	"gatehouse/config"
+
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
 )
@@ -74,3 +76,13 @@ func AliasKeyForTest(row string) string { return keyspace{}.alias(rowID(row)) }
 
 // SetBorn makes a record one of a session that was born in the application's table.
 func SetBorn(r *Record) { r.born = true }
+
+// Connect gives a client as a store has one.
+func Connect(cfg config.Redis) (rueidis.Client, error) {
+	l, err := newLink(cfg, Options{}.withDefaults(), nil)
+	if err != nil {
+		return nil, err
+	}
+	c, _, err := l.connect()
+	return c, err
+}

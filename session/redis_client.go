@@ -196,14 +196,17 @@ func (l *link) tellUncached(err error) {
 // newClient gives a client or an error, never both: with ForceSingleClient the library gives a
 // client that connects later together with the error, and we connect later ourselves.
 func newClient(option rueidis.ClientOption) (rueidis.Client, error) {
+	made := &conns{open: make(map[*conn]struct{})}
+	option.DialCtxFn = made.dial
 	c, err := rueidis.NewClient(option)
 	if err != nil {
 		if c != nil {
 			c.Close()
 		}
+		made.close()
 		return nil, err
 	}
-	return c, nil
+	return client{c, made}, nil
 }
 
 func (l *link) complain(err *connectError) {

@@ -72,7 +72,10 @@ func nodeTracks(ctx context.Context, address string, node rueidis.Client) (refus
 	for _, key := range connectionKeys {
 		// As a cached read, which is the only way to choose a connection and to reach its store.
 		question := rueidis.Cacheable(node.B().ClientCaching().Yes().Build().SetSlot(key)).ToStaticTTL()
-		err := node.DoCache(ctx, question, clientTTL).Error()
+		// CLIENT CACHING means the next command: without one of ours that would be a script of somebody's, and each read
+		// in it would have all of its keys tracked, the square of them.
+		after := rueidis.Cacheable(node.B().Ping().Message(key).Build().SetSlot(key)).ToStaticTTL()
+		err := node.DoMultiCache(ctx, rueidis.CT(question, clientTTL), rueidis.CT(after, clientTTL))[0].Error()
 		if text, answered := reply(err); answered && !isOutage(err) {
 			refused = fmt.Errorf("%s, by %s: %w", text, address, rueidis.ErrNoCache)
 		} else if withoutTracking(err) {

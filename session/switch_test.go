@@ -16,6 +16,9 @@ type aSwitch struct {
 	mu     sync.Mutex
 	target string
 	frozen *atomic.Bool // of the connections made from now on
+	conns  []net.Conn
+
+	accepted, open atomic.Int32
 }
 
 func newSwitch(t *testing.T, target string) *aSwitch {
@@ -32,11 +35,20 @@ func newSwitch(t *testing.T, target string) *aSwitch {
 			if err != nil {
 				return
 			}
-			running.Go(func() { s.pass(conn) })
+			s.mu.Lock()
+			s.conns = append(s.conns, conn)
+			s.mu.Unlock()
+			s.open.Add(1)
+			s.accepted.Add(1)
+			running.Go(func() {
+				defer s.open.Add(-1)
+				s.pass(conn)
+			})
 		}
 	})
 	t.Cleanup(func() {
 		l.Close()
+		s.cut()
 		running.Wait()
 	})
 	return s
@@ -55,6 +67,16 @@ func (s *aSwitch) freeze() {
 	defer s.mu.Unlock()
 	s.frozen.Store(true)
 	s.frozen = new(atomic.Bool)
+}
+
+// cut ends the connections there are.
+func (s *aSwitch) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		conn.Close()
+	}
+	s.conns = nil
 }
 
 // swallowing is a writer that loses what is written while frozen is set.

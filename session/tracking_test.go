@@ -283,3 +283,32 @@ func TestCacheComesBackWithTheConnection(t *testing.T) {
 		t.Errorf("the cache was given up: %s", g.log.String())
 	}
 }
+
+// A command after CLIENT CACHING YES has its keys tracked, and a script has all of its keys tracked for each read in it:
+// 2,000 dead entries of an index took Redis 0.7 s instead of 10 ms, when they were cleared away right after we had asked
+// whether Redis tracks.
+func TestAskingAboutTrackingTracksNothingElse(t *testing.T) {
+	t.Parallel()
+	server := testredis.Start(t)
+	g := newGateway(t, server.Addr)
+	for asked := 0; asked < 3; {
+		for i := range 16 { // some over each of the client's connections
+			g.login(t, fmt.Sprint(i))
+		}
+		stats := server.Do(t, "INFO", "commandstats")
+		text, err := stats.ToString()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, calls, _ := strings.Cut(text, "cmdstat_client|caching:calls=")
+		if _, err := fmt.Sscanf(calls, "%d", &asked); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		asked /= 8 // each of four connections twice
+	}
+	stats := server.Do(t, "INFO", "stats")
+	text, err := stats.ToString()
+	if err != nil || !strings.Contains(text, "\r\ntracking_total_keys:0\r\n") {
+		t.Errorf("Redis tracks keys nobody has read: %v, %s", err, text)
+	}
+}
