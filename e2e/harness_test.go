@@ -26,12 +26,16 @@ import (
 	// TestMain builds the binary. This tells `go test` what of, or its cache would answer for a
 	// gateway that has changed since.
 	_ "gatehouse/command"
+	"gatehouse/internal/testserver"
 )
 
 // binary is the gateway under test, built once by TestMain.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	testserver.MoreParallel()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "gatehouse-e2e-")

@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/config"
 	"gatehouse/internal/testredis"
+	"gatehouse/internal/testserver"
 	"gatehouse/session"
 	"gatehouse/session/sessiontest"
 
@@ -15,6 +16,7 @@ import (
 
 // rueidis closes the connections of a changed Cluster five seconds later, in a goroutine that ends by itself.
 func TestMain(m *testing.M) {
+	testserver.MoreParallel()
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
