@@ -19,7 +19,7 @@ const module = "gatehouse"
 var mayImport = map[string][]string{
 	"":          {"command"},
 	"command":   {"admin", "config", "database", "login", "pages", "proxy", "ratelimit", "sample", "session", "telemetry"},
-	"admin":     {"config", "session", "telemetry"},
+	"admin":     {"config", "ratelimit", "session", "telemetry"},
 	"login":     {"config", "database", "pages", "ratelimit", "session", "telemetry"},
 	"proxy":     {"config", "pages", "ratelimit", "session", "telemetry"},
 	"pages":     {"config", "telemetry"},

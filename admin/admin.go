@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"gatehouse/config"
+	"gatehouse/ratelimit"
 	"gatehouse/session"
 	"gatehouse/telemetry"
 )
@@ -68,7 +69,7 @@ func New(cfg config.Admin, deps Deps) (http.Handler, error) {
 		}
 		deps.Pages.ServeHTTP(w, r)
 	})
-	return &guard{Deps: deps, token: token, guesses: newGuesses(), next: both}, nil
+	return &guard{Deps: deps, token: token, guesses: ratelimit.New(1/guessEvery.Seconds(), guessBurst, maxGuessers, deps.Clock), next: both}, nil
 }
 
 // api is the session API.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/ratelimit"
 	"gatehouse/telemetry"
 )
 
@@ -20,8 +21,11 @@ import (
 // the listener may have any name.
 type guard struct {
 	Deps
-	token   *token // nil: there is none
-	guesses *guesses
+	token *token // nil: there is none
+	// guesses bounds what wrong tokens from one address cost: past the limit there is no audit line for them, or who guesses
+	// would fill the log. It asks nobody with the right token to wait. All clients of a proxy have its address, and any of them
+	// could shut out the operators; and a token of at least 32 characters is not found by guessing, however fast.
+	guesses *ratelimit.Limiter
 	next    http.Handler
 }
 
@@ -38,13 +42,12 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.next.ServeHTTP(w, r)
 		return
 	}
-	now := g.Clock()
-	want, given := g.token.current(now), bearer(r.Header)
+	want, given := g.token.current(g.Clock()), bearer(r.Header)
 	if matches(given, want) {
 		g.next.ServeHTTP(w, r)
 		return
 	}
-	if wait := g.guesses.wrong(clientOf(r), now); wait > 0 {
+	if wait, ok := g.guesses.Allow(ratelimit.AddressKey(clientOf(r))); !ok {
 		g.Metrics.Limited("admin")
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		fail(w, r, &problem{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "The token is missing or wrong, as it was in too many requests from this address; send the right one, or try again later."})
@@ -103,4 +106,6 @@ func loopback(host string) bool {
 const (
 	guessEvery = 6 * time.Second
 	guessBurst = 10
+	// maxGuessers bounds the addresses that are remembered.
+	maxGuessers = 10_000
 )

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"gatehouse/session"
 	"gatehouse/telemetry"
@@ -40,7 +39,7 @@ func (a *api) show(r *http.Request) (any, error) {
 
 // find gives the session an ID, or the beginning of one, stands for.
 func (a *api) find(r *http.Request, id string) (*session.Record, error) {
-	if !isBeginning(id) {
+	if !session.IsBeginning(id) {
 		// Not repeated: it may be a token.
 		return nil, badRequest(fmt.Sprintf("This is no session ID, nor at least the first %d characters of one.", session.MinBeginning))
 	}
@@ -59,13 +58,6 @@ func (a *api) lookUp(ctx context.Context, id, userID string) (rec *session.Recor
 	}
 	err = a.scanning(func() error { rec, err = a.Sessions.Show(ctx, id, ""); return err })
 	return rec, err
-}
-
-// isBeginning reports whether a session ID can begin like this: base64url of 32 bytes.
-func isBeginning(id string) bool {
-	return len(id) >= session.MinBeginning && len(id) <= len(session.ID{}.String()) && !strings.ContainsFunc(id, func(c rune) bool {
-		return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
-	})
 }
 
 type ended struct {

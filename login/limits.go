@@ -3,7 +3,6 @@ package login
 import (
 	"context"
 	"net/http"
-	"net/netip"
 
 	"gatehouse/config"
 	"gatehouse/login/users"
@@ -11,26 +10,12 @@ import (
 	"gatehouse/telemetry"
 )
 
-// LimitKey is what an address is limited by: an IPv4 address itself, an IPv6 address's /64, because
-// one customer commands all of a /64 (H10, L03). Clients without an address (unix socket) share one key.
-func LimitKey(client netip.Addr) string {
-	client = client.Unmap().WithZone("")
-	if !client.Is6() {
-		return client.String()
-	}
-	prefix, err := client.Prefix(64)
-	if err != nil {
-		return client.String()
-	}
-	return prefix.String()
-}
-
 // fold makes the spellings of one account one: `Bob`, `bob ` and NFKC variants (L03).
 func fold(account string) string { return users.Fold(account) }
 
 // allowAddress takes one attempt from the limit of the request's client. Error: *LimitError.
 func (h *Handler) allowAddress(r *http.Request) error {
-	key := LimitKey(telemetry.RequestFrom(r.Context()).Client)
+	key := ratelimit.AddressKey(telemetry.RequestFrom(r.Context()).Client)
 	return h.take("address", h.addresses, h.cfg.Limits.PerAddress, key)
 }
 
@@ -62,4 +47,13 @@ func (h *Handler) take(limit string, own *ratelimit.Limiter, r config.Rate, key 
 		return &LimitError{Limit: limit, RetryAfter: wait}
 	}
 	return nil
+}
+
+// noteLimit counts and writes down that a limit was over for somebody who logs out or ends sessions. Logins have a line of
+// their own.
+func (h *Handler) noteLimit(r *http.Request, limit *LimitError) {
+	facts := telemetry.RequestFrom(r.Context())
+	h.deps.Metrics.Limited(limit.Limit)
+	telemetry.LogAudit(&h.deps.Log, telemetry.Audit{Event: telemetry.EventLimit, RequestID: facts.ID, Client: clientText(facts),
+		UserID: facts.UserID, Backend: h.backend.name(), Reason: limit.Limit})
 }

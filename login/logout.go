@@ -49,12 +49,8 @@ func (h *Handler) whoIs(w http.ResponseWriter, r *http.Request) string {
 		return ""
 	case err != nil: // they may well be logged in, and must have the button
 		return "somebody whose name cannot be looked up at the moment"
-	case s.User.Name != "":
-		return s.User.Name
-	case s.User.Email != "":
-		return s.User.Email
 	}
-	return s.User.ID
+	return nameOf(s.User)
 }
 
 // find looks for the session of the gateway's cookie, and without one for that of the application's.
@@ -86,10 +82,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	fault.Point("logout.revoked")
 	var limit *LimitError
 	if errors.As(err, &limit) {
-		facts := telemetry.RequestFrom(r.Context())
-		h.deps.Metrics.Limited(limit.Limit)
-		telemetry.LogAudit(&h.deps.Log, telemetry.Audit{Event: telemetry.EventLimit, RequestID: facts.ID, Client: clientText(facts),
-			Backend: h.backend.name(), Reason: limit.Limit})
+		h.noteLimit(r, limit)
 		h.refuseLogout(w, r, err)
 		return
 	}

@@ -115,7 +115,9 @@ func (h *Handler) obey(w http.ResponseWriter, r *http.Request, c *caller, o orde
 	// one person's would leave no room for those of others. A session can be ended only once.
 	var limit *LimitError
 	if errors.As(h.allowUser("sessions of "+c.User.ID), &limit) {
-		h.limited(w, r, limit)
+		h.noteLimit(r, limit)
+		telemetry.RequestFrom(r.Context()).Error = "sessions: over the limit of the " + limit.Limit
+		h.deps.Pages.Problem(w, r, pages.Problem{Status: http.StatusTooManyRequests, RetryAfter: limit.RetryAfter})
 		return
 	}
 	switch o.action {
@@ -206,16 +208,6 @@ func (h *Handler) asLogout(r *http.Request) *http.Request {
 	out.Header.Del("Content-Type")
 	out.Header.Del("Content-Length")
 	return out
-}
-
-// limited answers a POST over the limit. Nothing has happened.
-func (h *Handler) limited(w http.ResponseWriter, r *http.Request, limit *LimitError) {
-	facts := telemetry.RequestFrom(r.Context())
-	h.deps.Metrics.Limited(limit.Limit)
-	telemetry.LogAudit(&h.deps.Log, telemetry.Audit{Event: telemetry.EventLimit, RequestID: facts.ID, Client: clientText(facts),
-		UserID: facts.UserID, Backend: h.backend.name(), Reason: limit.Limit})
-	facts.Error = "sessions: over the limit of the " + limit.Limit
-	h.deps.Pages.Problem(w, r, pages.Problem{Status: http.StatusTooManyRequests, RetryAfter: limit.RetryAfter})
 }
 
 // auditEnd writes the audit line of a session that was ended from another one.

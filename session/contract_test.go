@@ -17,7 +17,9 @@ import (
 // rueidis closes the connections of a changed Cluster five seconds later, in a goroutine that ends by itself.
 func TestMain(m *testing.M) {
 	testserver.MoreParallel()
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
+		// It asks for the Cluster's nodes again within a second of the last time, and ends by itself.
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
 // open opens a store on a server and closes it with the test.

@@ -149,6 +149,11 @@ func (m *Manager) judge(found Found, err error, id ID, now time.Time) (Session, 
 	return Session{Record: found.Record, Source: found.Source}, nil
 }
 
+// alive: neither its time is over, nor has this replica ended it, whatever the store still holds.
+func (m *Manager) alive(r *Record, now time.Time) bool {
+	return !m.policy.expired(r, now) && !m.endings.session(r.ID, now) && !m.endings.user(r)
+}
+
 // absent turns what is no session into ErrNotFound. A record that cannot be read is logged without
 // its content.
 func (m *Manager) absent(id ID, err error) error {
@@ -180,7 +185,7 @@ func (m *Manager) List(ctx context.Context, userID string) ([]*Record, error) {
 	now := m.clock()
 	var live []*Record
 	for _, r := range all {
-		if !m.policy.expired(r, now) && !m.endings.session(r.ID, now) && !m.endings.user(r) {
+		if m.alive(r, now) {
 			live = append(live, r)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"gatehouse/telemetry"
 )
@@ -73,6 +72,9 @@ func (o *Operator) Show(ctx context.Context, id, userID string) (*Record, error)
 	slices.Sort(ids)
 	return nil, fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(ids, ", "))
 }
+
+// IsBeginning reports whether a session ID can begin like this.
+func IsBeginning(id string) bool { return checkBeginning(id) == nil }
 
 // checkBeginning refuses what cannot be of an ID. It never repeats it: it may be a token, which people
 // mistake for the ID.
@@ -167,9 +169,4 @@ func (o *Operator) Each(ctx context.Context, progress func(done, total int64), f
 		}
 		return f(rec, err)
 	})
-}
-
-// alive is what judge decides, without the store.
-func (m *Manager) alive(r *Record, now time.Time) bool {
-	return !m.policy.expired(r, now) && !m.endings.session(r.ID, now) && !m.endings.user(r)
 }

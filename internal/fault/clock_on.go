@@ -19,11 +19,11 @@ func init() {
 		return
 	}
 	if err := os.Unsetenv(clockVariable); err != nil {
-		refuse(value, err.Error())
+		refuse(clockVariable, value, err.Error())
 	}
 	var err error
 	if skew, err = time.ParseDuration(value); err != nil {
-		refuse(value, "it is no duration such as -60s")
+		refuse(clockVariable, value, "it is no duration such as -60s")
 	}
 }
 

@@ -28,26 +28,26 @@ func init() {
 		return
 	}
 	if err := os.Unsetenv(variable); err != nil {
-		refuse(value, err.Error())
+		refuse(variable, value, err.Error())
 	}
 	name, count, counted := strings.Cut(value, ":")
 	n := 1
 	if counted {
 		var err error
 		if n, err = strconv.Atoi(count); err != nil || n < 1 {
-			refuse(value, "what stands behind the colon must be a number from 1 on")
+			refuse(variable, value, "what stands behind the colon must be a number from 1 on")
 		}
 	}
 	// A name that is misspelled would be a test of nothing.
 	if !slices.Contains(Names(), name) {
-		refuse(value, "there is no such point; they are "+strings.Join(Names(), ", "))
+		refuse(variable, value, "there is no such point; they are "+strings.Join(Names(), ", "))
 	}
 	armed = name
 	left.Store(int64(n))
 }
 
-func refuse(value, why string) {
-	fmt.Fprintf(os.Stderr, "%s=%s: %s\n", variable, value, why)
+func refuse(name, value, why string) {
+	fmt.Fprintf(os.Stderr, "%s=%s: %s\n", name, value, why)
 	os.Exit(2)
 }
 
