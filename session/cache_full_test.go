@@ -39,7 +39,7 @@ func (g *gateway) cacheBytes() int {
 // once, the bytes stay below the bound, and operators are told.
 func TestFullCacheStaysRight(t *testing.T) {
 	t.Parallel()
-	const n, limit = 10_000, 1 << 20
+	const n, limit = 5_000, 1 << 20
 	addr := testredis.Start(t).Addr
 	g, other := smallCache(t, addr, limit), smallCache(t, addr, limit)
 	tokens := make([]string, n)

@@ -17,7 +17,7 @@ import (
 // session that was ended is there afterwards, none that was made is lost, and nothing is left to repair.
 func TestRepairRacesWithGateways(t *testing.T) {
 	t.Parallel()
-	const workers, rounds = 4, 1000
+	const workers, rounds = 4, 500
 	server := testredis.Start(t)
 	o, g := newOperator(t, server, func(s *settings) { s.session.MaxPerUser = 0 })
 	stop, audits := make(chan struct{}), sync.WaitGroup{}
