@@ -10,7 +10,7 @@ build: ## a static binary, bin/gatehouse
 test: ## installs what the tests drive (Redis, Chromium), then runs every test with the race detector (P14's three million paths without)
 	./scripts/test-deps.sh
 	go test -run TestP14 ./proxy
-	go test -race -timeout 20m ./e2e ./session ./... # the two that take longest first
+	go test -race -timeout 20m ./...
 
 bench: ## the benchmarks, briefly
 	@if [ -z "$(BENCHED)" ]; then echo 'no package has benchmarks'; else go test -run '^$$' -bench . -benchmem -benchtime 0.2s $(BENCHED); fi
