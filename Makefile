@@ -9,7 +9,7 @@ build: ## a static binary, bin/gatehouse
 
 test: ## installs what the tests drive (Redis, Chromium), then runs every test with the race detector (P14's three million paths without)
 	./scripts/test-deps.sh
-	go test -run TestP14 ./proxy
+	go test -count=1 -run TestP14 ./proxy # other paths each time
 	go test -race -timeout 20m ./...
 
 bench: ## the benchmarks, briefly
