@@ -63,6 +63,9 @@ func (f *accountFinder) query(raw string) error {
 	for _, pair := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, value = decodeQuery(name), decodeQuery(value)
+		if unreadable(name) {
+			return errForm
+		}
 		if f.names(foldField(name)) || f.names(lastPart(unindexed(name))) {
 			if err := f.add(value); err != nil {
 				return err
@@ -198,6 +201,9 @@ func plainPart(h textproto.MIMEHeader) bool {
 // take looks at one field of a form. An account field that stands twice is refused (L06): one of
 // them would be checked against the limit and the other by the application.
 func (f *accountFinder) take(name, value string) error {
+	if unreadable(name) {
+		return errForm
+	}
 	folded := foldField(name)
 	if !f.names(folded) && !f.names(lastPart(unindexed(name))) {
 		return nil
@@ -223,8 +229,9 @@ func (f *accountFinder) add(account string) error {
 }
 
 // foldField makes names of fields equal that some application takes for the same: without regard to
-// case (ASP.NET), and with dots, spaces and brackets as underscores (PHP), those at the end left out.
+// case (ASP.NET), without blanks in front and with dots, spaces and brackets as underscores (PHP), those at the end left out.
 func foldField(name string) string {
+	name = strings.TrimLeft(name, " \t")
 	name = strings.Map(func(r rune) rune {
 		switch r {
 		case '.', ' ', '[', ']', '-', ':', '\t', '"', '\'':
@@ -233,6 +240,12 @@ func foldField(name string) string {
 		return r
 	}, strings.ToLower(name))
 	return strings.TrimRight(name, "_")
+}
+
+// unreadable reports whether a field's name holds a character at which some application ends it: PHP
+// takes "email\x00x" for email. No form has such a name.
+func unreadable(name string) bool {
+	return strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // lastPart is the last name of a nested one, folded: user[email], Input.Email and form:email are email.
