@@ -2,7 +2,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The packages that have benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
 
-.PHONY: faults build test bench stress replicas bench-sessions soak lint help
+.PHONY: faults build test bench stress replicas bench-sessions soak fuzz lint help
 
 build: ## a static binary, bin/gatehouse
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatehouse/command.version=$(VERSION)' -o bin/gatehouse .
@@ -35,6 +35,9 @@ SOAK ?= 20m
 soak: ## two gateways, 500 visitors, Redis killed every minute, for SOAK=20m: is anything growing, is anybody mistaken for another
 	./scripts/test-deps.sh
 	go test -count=1 -timeout 0 -v -run TestSoak ./bench/soak -duration $(SOAK)
+
+fuzz: ## every fuzz target, FUZZTIME=1m each (half an hour)
+	./scripts/fuzz.sh
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
