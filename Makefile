@@ -2,7 +2,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The packages that have benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
 
-.PHONY: faults build test bench stress replicas bench-sessions soak fuzz lint help
+.PHONY: faults build test bench stress replicas bench-sessions soak fuzz sbom lint help
 
 build: ## a static binary, bin/gatehouse
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatehouse/command.version=$(VERSION)' -o bin/gatehouse .
@@ -39,10 +39,16 @@ soak: ## two gateways, 500 visitors, Redis killed every minute, for SOAK=20m: is
 fuzz: ## every fuzz target, FUZZTIME=1m each (half an hour)
 	./scripts/fuzz.sh
 
-lint: ## gofmt, go vet, staticcheck
+sbom: build ## what bin/gatehouse is made of: bin/gatehouse.sbom.txt
+	./scripts/sbom.sh
+
+lint: ## gofmt, go vet, staticcheck, gosec, go mod verify
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+	go -C scripts/gosec build -o $(CURDIR)/bin/gosec .
+	./bin/gosec
+	go mod verify
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-const exampleDatabase = "postgres://user:password@host:5432/name"
+const exampleDatabase = "postgres://user:password@host:5432/name" // #nosec G101 -- an example in a message
 
 // database checks the application's database.
 func (k *checker) database(c *Config) {

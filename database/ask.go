@@ -154,7 +154,7 @@ func (d *DB) report(l *limit, err error) error {
 
 // discard keeps a connection from being used again.
 func discard(conn *sql.Conn) {
-	conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
 func (d *DB) query(l *limit, conn *sql.Conn, query string, args []any) (*answer, error) {

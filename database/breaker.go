@@ -111,7 +111,7 @@ func (b *breaker) trip(err error) {
 // note also takes the prober's outcome. Only an outage counts as a failure: a database that says no
 // is there.
 func (b *breaker) note(err error) {
-	b.cb.Execute(func() (struct{}, error) {
+	_, _ = b.cb.Execute(func() (struct{}, error) {
 		if !errors.Is(err, ErrUnavailable) {
 			return struct{}{}, nil
 		}

@@ -182,6 +182,6 @@ func (d *DB) Away() bool { return d.breaker.away() }
 func (d *DB) Close() error {
 	d.once.Do(func() { close(d.stop) })
 	d.running.Wait()
-	d.pool.Close() // its errors tell only that a farewell did not reach the server
+	_ = d.pool.Close() // its errors tell only that a farewell did not reach the server
 	return nil
 }

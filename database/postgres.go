@@ -122,7 +122,7 @@ func (c *postgresConn) IsValid() bool {
 // Ping asks for a sign of life.
 func (c *postgresConn) Ping(ctx context.Context) error {
 	if err := c.conn.Ping(ctx); err != nil {
-		c.Close()
+		_ = c.Close()
 		return driver.ErrBadConn
 	}
 	return nil

@@ -31,7 +31,7 @@ var (
 	mysqlOptions = []string{"socket", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name"}
 )
 
-const example = "postgres://user:password@host:5432/name or mysql://user:password@host:3306/name"
+const example = "postgres://user:password@host:5432/name or mysql://user:password@host:3306/name" // #nosec G101 -- an example in a message
 
 // parseURL takes a URL apart. Its errors never repeat any of it but scheme and names of options:
 // a URL that is not well-formed can have the password anywhere.

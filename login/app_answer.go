@@ -88,7 +88,7 @@ func (a *appBackend) redirect(r *http.Request, resp *http.Response) {
 	}
 	resp.Header.Set("Location", next)
 	// The body links to the other place; its length and checksums go with it (I05).
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	setBody(resp, nil)
 	for _, name := range []string{"Content-Type", "Etag", "Last-Modified", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
 		resp.Header.Del(name)

@@ -50,7 +50,7 @@ func (e *exchange) failure(err error) error {
 // limit is ErrApp: whether the login succeeded cannot be told.
 func (e *exchange) readBody(resp *http.Response, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	if err != nil {
 		return nil, e.failure(err)
 	}
@@ -177,5 +177,5 @@ func (a *appBackend) undo(at *attempt, cookies *jar) {
 		a.h.deps.Log.Warn().Err(err).Msg("a login failed after the application had accepted it, and logging out of the application failed as well")
 		return
 	}
-	answer.Body.Close()
+	_ = answer.Body.Close()
 }

@@ -66,7 +66,7 @@ func New(cfg config.Pages) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pages{title: cfg.Title, style: template.CSS(files[styleFile])}
+	p := &Pages{title: cfg.Title, style: template.CSS(files[styleFile])} // #nosec G203 -- the embedded style, or the operator's own
 	if p.login, err = files.page("login.html", p.loginSamples()); err != nil {
 		return nil, err
 	}

@@ -61,16 +61,16 @@ func (s *sessions) start(w http.ResponseWriter, r *http.Request, u *User) *sessi
 	id := rand.Text()
 	fresh := &session{user: u, csrf: rand.Text(), expires: s.clock().Add(sessionLife)}
 	s.table.Add(id, fresh)
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: fresh.csrf, Path: "/", SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}) // #nosec G124 -- the demo runs over http
+	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: fresh.csrf, Path: "/", SameSite: http.SameSiteLaxMode})            // #nosec G124 -- its script reads this one, over http
 	return fresh
 }
 
 // end ends the request's session and removes both cookies.
 func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
 	s.drop(r)
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1})
-	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Path: "/", MaxAge: -1})
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1}) // #nosec G124 -- deletes
+	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Path: "/", MaxAge: -1})    // #nosec G124 -- deletes
 }
 
 func (s *sessions) drop(r *http.Request) {

@@ -99,14 +99,14 @@ func (c *AppCookie) bad() {
 // Set sends the cookie again, for as long as the session may go unused. The application, which gets
 // it no more, cannot.
 func (c *AppCookie) Set(t AppToken, maxAge time.Duration) *http.Cookie {
-	cookie := c.attrs.Set(t.value, maxAge)
+	cookie := c.attrs.Set(t.value, maxAge) // #nosec G124 -- the attributes are the application's
 	cookie.Name, cookie.Domain = c.name, c.domain
 	return cookie
 }
 
 // Clear makes the browser forget the cookie.
 func (c *AppCookie) Clear() *http.Cookie {
-	cookie := c.attrs.Clear()
+	cookie := c.attrs.Clear() // #nosec G124 -- the attributes are the application's
 	cookie.Name, cookie.Domain = c.name, c.domain
 	return cookie
 }

@@ -67,7 +67,7 @@ func (b *breaker) report(err error) {
 
 // probe reports the outcome of the prober's question.
 func (b *breaker) probe(ask func() error) {
-	b.cb.Execute(func() (struct{}, error) { return struct{}{}, b.outcome(ask()) })
+	_, _ = b.cb.Execute(func() (struct{}, error) { return struct{}{}, b.outcome(ask()) })
 }
 
 // trip opens the breaker at once.
@@ -78,7 +78,7 @@ func (b *breaker) trip(err error) {
 }
 
 func (b *breaker) note(err error) {
-	b.cb.Execute(func() (struct{}, error) { return struct{}{}, b.outcome(err) })
+	_, _ = b.cb.Execute(func() (struct{}, error) { return struct{}{}, b.outcome(err) })
 }
 
 func (b *breaker) outcome(err error) error {

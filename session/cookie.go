@@ -79,7 +79,7 @@ func (c Cookies) Read(h http.Header) (token string, n int) {
 // Set gives the cookie for a token. It lasts maxAge, at least a second and at most what NewCookies was given.
 func (c Cookies) Set(token string, maxAge time.Duration) *http.Cookie {
 	maxAge = min(max(maxAge, time.Second), max(c.longest, time.Second))
-	cookie := c.base()
+	cookie := c.base() // #nosec G124 -- all of them are set in base
 	cookie.Value = token
 	cookie.MaxAge = int((maxAge + time.Second - 1) / time.Second)
 	return cookie
@@ -88,13 +88,13 @@ func (c Cookies) Set(token string, maxAge time.Duration) *http.Cookie {
 // Clear gives the cookie that makes the browser forget the token. Its attributes are those of Set,
 // without which browsers keep the old one.
 func (c Cookies) Clear() *http.Cookie {
-	cookie := c.base()
+	cookie := c.base() // #nosec G124 -- all of them are set in base
 	cookie.MaxAge = -1
 	return cookie
 }
 
 func (c Cookies) base() *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ // #nosec G124 -- Secure and SameSite are settings
 		Name: c.name, Path: "/", Domain: c.domain, Secure: c.secure, HttpOnly: true, SameSite: c.sameSite,
 	}
 }

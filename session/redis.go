@@ -153,7 +153,7 @@ func (s *RedisStore) run(connected chan<- struct{}) {
 		if s.breaker.open.Load() {
 			s.breaker.probe(s.connectAndAsk)
 		} else if s.link.demoted.Load() {
-			s.link.ensure()
+			_ = s.link.ensure()
 		}
 	}
 }
@@ -261,7 +261,7 @@ func (s *RedisStore) reread() {
 		case <-s.stop:
 			return
 		case key := <-s.changed:
-			s.Find(context.Background(), key)
+			_, _ = s.Find(context.Background(), key)
 		}
 	}
 }

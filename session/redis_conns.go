@@ -48,7 +48,7 @@ func (c *conns) dial(ctx context.Context, address string, dialer *net.Dialer, co
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		made.Close()
+		_ = made.Close()
 		return nil, rueidis.ErrClosing
 	}
 	one := &conn{Conn: made, of: c}
@@ -69,6 +69,6 @@ func (c *conns) close() {
 	c.open, c.closed = nil, true
 	c.mu.Unlock()
 	for one := range left {
-		one.Conn.Close()
+		_ = one.Conn.Close()
 	}
 }

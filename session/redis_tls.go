@@ -96,7 +96,7 @@ func (l *link) diagnose(err error) error {
 	conn, failed := tls.DialWithDialer(&dialer, "tcp", address, l.option.TLSConfig)
 	if failed == nil {
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(dialer.Timeout))
+		_ = conn.SetDeadline(time.Now().Add(dialer.Timeout))
 		if _, failed = conn.Read(one); failed != nil && describeTLS(failed) != "" {
 			return failed
 		}
@@ -110,7 +110,7 @@ func (l *link) diagnose(err error) error {
 		return err
 	}
 	defer plain.Close()
-	plain.SetDeadline(time.Now().Add(dialer.Timeout))
+	_ = plain.SetDeadline(time.Now().Add(dialer.Timeout))
 	if _, failed = io.WriteString(plain, "PING\r\n"); failed != nil {
 		return err
 	}

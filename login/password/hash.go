@@ -24,7 +24,7 @@ const (
 	// Phpass is $P$ and $H$: WordPress before 6.8, phpBB, and many a PHP program.
 	Phpass = "phpass"
 	// PhpassSHA512 is $S$: Drupal 7 to 10.0.
-	PhpassSHA512 = "phpass-sha512"
+	PhpassSHA512 = "phpass-sha512" // #nosec G101 -- the name of a format
 )
 
 // Hash is a parsed password hash, ready to be compared with. The zero Hash matches nothing, but

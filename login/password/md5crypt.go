@@ -1,7 +1,7 @@
 package password
 
 import (
-	"crypto/md5"
+	"crypto/md5" // #nosec G501 -- the format is what others have stored
 
 	cryptbase64 "github.com/go-crypt/x/base64"
 )
@@ -12,7 +12,7 @@ var md5CryptOrder = [md5.Size]int{12, 6, 0, 13, 7, 1, 14, 8, 2, 15, 9, 3, 5, 10,
 // md5Crypt is Poul-Henning Kamp's algorithm of 1994 (FreeBSD's crypt-md5.c). The library has it for
 // $1$ only, and Apache's differs in the magic, which is hashed too.
 func md5Crypt(password, salt []byte, magic string) []byte {
-	h := md5.New()
+	h := md5.New() // #nosec G401 -- the format is what others have stored
 	h.Write(password)
 	h.Write(salt)
 	h.Write(password)
@@ -49,7 +49,7 @@ func md5CryptRound(round int, sum, password, salt []byte) []byte {
 	if round&1 == 1 {
 		first, last = password, sum
 	}
-	h := md5.New()
+	h := md5.New() // #nosec G401 -- as above
 	h.Write(first)
 	if round%3 != 0 {
 		h.Write(salt)

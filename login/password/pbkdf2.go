@@ -2,7 +2,7 @@ package password
 
 import (
 	"crypto/pbkdf2"
-	"crypto/sha1"
+	"crypto/sha1" // #nosec G505 -- the format is what others have stored
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -94,8 +94,8 @@ func parsePasslibPBKDF2(text string) (Hash, error) {
 }
 
 func newPBKDF2(name string, iterations uint64, salt, key []byte) (Hash, error) {
-	h := pbkdf2Hash{prf: name, iterations: int(iterations), salt: salt, key: key}
-	if most := maxIterations / h.blocks(); iterations < 1 || iterations > uint64(most) {
+	h := pbkdf2Hash{prf: name, iterations: int(iterations), salt: salt, key: key}        // #nosec G115 -- bounded by the next line
+	if most := maxIterations / h.blocks(); iterations < 1 || iterations > uint64(most) { // #nosec G115 -- a constant by a small number
 		return Hash{}, fmt.Errorf("%d iterations of PBKDF2 are out of range; use 1 to %d", iterations, most)
 	}
 	return Hash{digest: h}, nil
@@ -111,7 +111,7 @@ func (p pbkdf2Hash) scheme() string { return prfs[p.prf].name }
 
 func (p pbkdf2Hash) weak() bool {
 	least := prfs[p.prf].owasp
-	return least == 0 || uint64(p.iterations) < least
+	return least == 0 || uint64(p.iterations) < least // #nosec G115 -- positive, it was parsed so
 }
 
 func (p pbkdf2Hash) cost() string {

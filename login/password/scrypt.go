@@ -93,7 +93,7 @@ const cryptDigits = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 // cryptNumber reads digits of crypt's base64, the lowest first.
 func cryptNumber(text string) (n uint64) {
 	for i := range len(text) {
-		n |= uint64(strings.IndexByte(cryptDigits, text[i])) << (6 * i)
+		n |= uint64(strings.IndexByte(cryptDigits, text[i])) << (6 * i) // #nosec G115 -- the digits were looked at above
 	}
 	return n
 }
@@ -110,12 +110,12 @@ func newScrypt(h scryptHash, n, r, p uint64) (Hash, error) {
 	if n < 2 || n&(n-1) != 0 || r < 1 || p < 1 || n > maxScrypt/r/p {
 		return Hash{}, fmt.Errorf("scrypt N=%d, r=%d, p=%d are out of range; N is a power of two above 1, and N × r × p may be %d at most", n, r, p, maxScrypt)
 	}
-	h.n, h.r, h.p = int(n), int(r), int(p)
+	h.n, h.r, h.p = int(n), int(r), int(p) // #nosec G115 -- bounded above
 	return Hash{digest: h}, nil
 }
 
 func (scryptHash) scheme() string { return Scrypt }
-func (s scryptHash) weak() bool   { return !enough(owaspScrypt, uint64(s.n*s.r), uint64(s.p)) }
+func (s scryptHash) weak() bool   { return !enough(owaspScrypt, uint64(s.n*s.r), uint64(s.p)) } // #nosec G115 -- positive, they were parsed so
 func (s scryptHash) cost() string { return fmt.Sprintf("scrypt N=%d,r=%d,p=%d", s.n, s.r, s.p) }
 
 func (s scryptHash) matches(password string) bool {

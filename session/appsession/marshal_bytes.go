@@ -36,7 +36,7 @@ func (r *marshalReader) long() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	c := int(int8(first))
+	c := int(int8(first)) // #nosec G115 -- the byte is a signed one
 	switch {
 	case c == 0:
 		return 0, nil
