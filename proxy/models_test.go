@@ -44,7 +44,7 @@ var models = []model{
 			return readings{} // AllowEncodedSlashes Off
 		}
 		p := dots(slashes(q.decoded))
-		return readings{p, pathInfo(p)}
+		return readings{p, pathInfo(p), pathInfo(strings.Replace(p, "/index/", "/index.php/", 1))} // the last: MultiViews
 	}},
 	{name: "PHP built-in server", readings: func(q request) readings {
 		p := cString(q.decoded)

@@ -54,7 +54,7 @@ func (r *Rules) rule(plain string, literal int, folded string) *entry {
 }
 
 // isOdd reports whether a path needs more than one look: it is not in folded form, has path
-// parameters or a plus, or a segment with a dot that is not the last one and so might be a script.
+// parameters or a plus, or a segment that is not the last one and might be a script.
 func isOdd(path string) bool {
 	var before byte
 	dot := false
@@ -62,7 +62,7 @@ func isOdd(path string) bool {
 		c := path[i]
 		switch {
 		case c == '/':
-			if dot {
+			if dot || strings.HasSuffix(path[:i], "/"+indexScript) {
 				return true
 			}
 		case c == '.':
@@ -230,8 +230,16 @@ func cutSegments(path, chars string) string {
 	return string(b)
 }
 
+// indexScript is the name under which Apache's MultiViews runs index.php: /index/admin is /index.php/admin there. It would
+// run any other script by its name too, but which names are scripts cannot be told from outside, and the
+// script in front of everything is called this.
+const indexScript = "index"
+
 // isScript goes by what the names of scripts end in.
 func isScript(segment string) bool {
+	if segment == indexScript {
+		return true
+	}
 	dot := strings.LastIndexByte(segment, '.')
 	if dot < 0 {
 		return false

@@ -118,6 +118,9 @@ func TestDecide(t *testing.T) {
 			"/index.php/admin": "/admin", "/x/app.php/api/private": "/api/private", "/api/index.php/private": "/api/private", "/INDEX.PHP./admin": "/admin",
 			"/index.php;x/admin": "/admin", "/index.php/account/x": "/account", "/a.php/b.php/admin": "/admin", "/index.php/x": "default", "/php/admin": "default",
 			"/account/index.php/admin": "/admin", "/a.php/a.php/a.php/a.php/a.php/x": "400",
+			// Apache's MultiViews finds index.php by its name without the suffix.
+			"/index/admin": "/admin", "/index/admin/x": "/admin", "/index//admin": "/admin", "/%69ndex/admin": "/admin", "/x/index/api/private": "/api/private", "/api/index/private": "/api/private", "/INDEX/admin": "/admin",
+			"/index": "default", "/index/x": "default", "/myindex/admin": "default", "/indexes/admin": "default", "/x/index": "default",
 		})
 	})
 }
