@@ -39,6 +39,10 @@ var models = []model{
 	{name: "nginx", readings: func(q request) readings {
 		return readings{dots(slashes(q.decoded))}
 	}},
+	{name: "nginx, alias without slash", readings: func(q request) readings {
+		// location /files { alias files/; } makes files/../admin of /files../admin.
+		return readings{dots(strings.ReplaceAll(dots(slashes(q.decoded)), "../", "/../"))}
+	}},
 	{name: "Apache", readings: func(q request) readings {
 		if p := strings.ToLower(q.raw); strings.Contains(p, "%2f") || strings.Contains(p, "%5c") || strings.Contains(p, "%00") {
 			return readings{} // AllowEncodedSlashes Off

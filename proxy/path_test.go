@@ -46,6 +46,7 @@ func TestJudgeTargetRefuses(t *testing.T) {
 		"P03_slashes_and_dots": {
 			"//admin", "///a/admin", "//", "/./admin", "/public/../admin", "/admin/.", "/a/..", "/..", "/.", "/public/.../admin", "/public//../admin",
 		},
+		"P03_dots_behind_a_name": {"/static../admin", "/static../", "/static..//x", "/a/b../c", "/static%2e%2e/admin", "/static.%2e/x", "/static.../x", "/files/x..%2fadmin", "/admin../x", "/x.json../y"},
 		"P05_parameters_on_dots": {"/..;/admin", "/.;/admin", "/public/..;x=1/admin", "/public/..;", "/%2e%2e;/admin", "/..%3b/admin"},
 		"P06_bytes": {
 			`/public\..\admin`, `/\admin`, "/public/%5c..%5cadmin", "/%5Cadmin", "/admin%00", "/%00", "/a%0ab", "/a%0d", "/a%09b", "/a%7f", "/a%1f",

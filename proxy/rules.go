@@ -154,7 +154,7 @@ func badPrefix(path string) string {
 	case judgeText(path) != nil:
 		return "it must be UTF-8 without control characters"
 	case judgeSegments(path) != nil:
-		return "it must not hold segments of dots only"
+		return "it must not hold segments of dots only, nor folders that end in two dots"
 	}
 	return ""
 }

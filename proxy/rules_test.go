@@ -96,7 +96,7 @@ func TestDecide(t *testing.T) {
 	})
 	t.Run("P07_folding", func(t *testing.T) {
 		checkDecisions(t, rules, map[string]string{
-			"/ADMIN": "/admin", "/Admin/x": "/admin", "/admin.": "/admin", "/admin..": "/admin", "/admin%20": "/admin", "/admin./x": "/admin",
+			"/ADMIN": "/admin", "/Admin/x": "/admin", "/admin.": "/admin", "/admin..": "/admin", "/admin%20": "/admin", "/admin./x": "/admin", "/static%EF%BC%8E%EF%BC%8E/admin": "400",
 			"/api%20./private": "/api/private", "/%20api/private": "/api/private", "/%20/admin": "/admin", "/admin.json": "/admin",
 			"/ADMIN.HTML": "/admin", "/admin+": "/admin", "/admin~": "/admin", "/admin!x.action": "/admin", "/admin:$DATA": "/admin", "/api::x/private": "/api/private",
 			"/+/admin": "/admin", "/api+/private": "/api/private", "/index.php/+/admin": "/admin", "/a+b/admin": "/a b",
@@ -231,6 +231,7 @@ func TestNewRulesRefuses(t *testing.T) {
 		{"hash", []string{"/a#b"}, "must not hold"},
 		{"double_slash", []string{"/a//b"}, "//"},
 		{"dots", []string{"/a/../b"}, "dots"},
+		{"dots_behind_a_name", []string{"/a../b"}, "two dots"},
 		{"wide_dots", []string{"/a/．．/b"}, "dot segment"},
 		{"control", []string{"/a\u0001b"}, "control"},
 		{"not_utf8", []string{"/a\xff"}, "UTF-8"},

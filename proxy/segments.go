@@ -10,7 +10,7 @@ import (
 const (
 	markForbidden = 1 << iota // a byte that no path may hold
 	markPercent               // something to decode
-	markSegment               // a segment that may be a dot segment
+	markSegment               // a segment that may lead out of its folder
 	markSlashes               // an interior //
 )
 
@@ -37,6 +37,8 @@ func scanRaw(raw string) (marks uint8) {
 		marks |= rawMarks[c]
 		if before == '/' {
 			marks |= headMarks[c]
+		} else if before == '.' && c == '/' {
+			marks |= markSegment
 		}
 		before = c
 	}
@@ -122,13 +124,19 @@ func unhex(c byte) byte {
 	return 255
 }
 
-// judgeSegments refuses the segments that make a server leave the path it is in (P02, P03, P05).
+// judgeSegments refuses the segments that make a server leave the path it is in (P02, P03, P05). A name with two dots behind it is
+// such a one to an nginx whose location lacks the slash that its alias has: of `location /static { alias /srv/static/; }` and
+// /static../admin it makes /srv/static/../admin.
 func judgeSegments(path string) *Refusal {
 	for rest := path; rest != ""; {
 		var segment string
-		segment, rest, _ = strings.Cut(rest, "/")
+		var folder bool
+		segment, rest, folder = strings.Cut(rest, "/")
 		if isDotSegment(segment) {
 			return refuse("dot segment in path")
+		}
+		if folder && strings.HasSuffix(segment, "..") {
+			return refuse("two dots at the end of a folder's name in path")
 		}
 		if isSessionSegment(segment) {
 			return refuse("session segment in path")

@@ -9,7 +9,7 @@ import "math/rand/v2"
 // may be stuck to them, and other spellings of letters.
 var (
 	segments = []string{"admin", "admin", "admin", "account", "api", "private", "public", "secret", "files", "health", "keys", "x", "index.php", "index", "a.b", "", "..", ".", "(S(x))", "%E2%84%AAeys", "key%C5%BF"}
-	joints   = []string{"/", "/", "/", "/", "/", "/", "/", "/", "/", "//", "///", "\\", "%2f", "%2F", "%5c", "%252f", "/./", "/../", "/..;/", "/%2e%2e/", "/.%2e/", "/;/", "/;x/", "/%20/", "/%2e/", "/...", "/..%20/", "%EF%BC%8F", "%c0%af", "/%E2%80%8B/", "/%EF%BC%8E%EF%BC%8E/", "/index.php/", "/index/"}
+	joints   = []string{"/", "/", "/", "/", "/", "/", "/", "/", "/", "//", "///", "\\", "%2f", "%2F", "%5c", "%252f", "/./", "/../", "/..;/", "/%2e%2e/", "/.%2e/", "/;/", "/;x/", "/%20/", "/%2e/", "/...", "/..%20/", "%EF%BC%8F", "%c0%af", "/%E2%80%8B/", "/%EF%BC%8E%EF%BC%8E/", "/index.php/", "/index/", "../"}
 	tails    = []string{".json", ".html", ".", "..", "%20", "%20.", ";x", ";x=1,2", ";jsessionid=1", "%3bx", "#", "%23", "%23x", "%3f", "%3Fx", "%00", "%0a", "%09", ":$DATA", "::$INDEX_ALLOCATION", "~", "~1", "+", "%2b", "%2e", "%252e", "%25", "\\", "%5c", "\xff", "%ff", "%C2%AD", "/", "//", "?x=/public/", "&a=b", ",", "=", "!", "|", "^", "%2f..", "%2f%2e%2e%2f", "%u0061", "%"}
 	letters  = map[byte][]string{
 		'a': {"A", "%61", "%41", "%2561", "%EF%BD%81", "%c1%a1"}, 'd': {"D", "%64", "%44", "%EF%BD%84"}, 'i': {"I", "%69", "%C4%B1", "%C4%B0"},
