@@ -2,7 +2,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The packages that have benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
 
-.PHONY: faults build test bench stress replicas bench-sessions soak fuzz sbom lint help
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(MAKEFILE_LIST))
 
 build: ## a static binary, bin/gatehouse
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatehouse/command.version=$(VERSION)' -o bin/gatehouse .
@@ -11,6 +11,14 @@ test: ## installs what the tests drive (Redis, Chromium), then runs every test w
 	./scripts/test-deps.sh
 	go test -count=1 -run TestP14 ./proxy # other paths each time
 	go test -race -timeout 20m ./...
+
+test-apps: ## the gateway before real servers: PHP, nginx, Node, Python, lighttpd, Apache, Tomcat, Rack (two minutes); installs them
+	./scripts/test-apps-deps.sh
+	go test -race -count=1 -timeout 15m -tags apps ./e2e/servers
+
+real-servers: ## what those servers take for /admin by themselves: writes the tables of docs/real-servers.md
+	./scripts/test-apps-deps.sh
+	go test -count=1 -timeout 15m -v -tags apps -run TestServers ./e2e/servers -docs $(CURDIR)/docs
 
 bench: ## the benchmarks, briefly
 	@if [ -z "$(BENCHED)" ]; then echo 'no package has benchmarks'; else go test -run '^$$' -bench . -benchmem -benchtime 0.2s $(BENCHED); fi
@@ -49,6 +57,8 @@ lint: ## gofmt, go vet, staticcheck, gosec, go mod verify
 	go -C scripts/gosec build -o $(CURDIR)/bin/gosec .
 	./bin/gosec
 	go mod verify
+	go vet -tags apps ./e2e/servers
+	go tool staticcheck -tags apps ./e2e/servers
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile

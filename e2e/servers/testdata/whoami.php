@@ -1,0 +1,1 @@
+id=[<?= $_SERVER['HTTP_X_USER_ID'] ?? '' ?>]
