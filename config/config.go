@@ -29,9 +29,9 @@ type Config struct {
 	// TrustedOrigins are further origins (scheme://host[:port]) that may open WebSockets and
 	// post to login and logout. Default: none; the request's own origin always may.
 	TrustedOrigins []string `mapstructure:"trusted_origins"`
-	// Upstream is the application: http, https or unix:/path. Required.
+	// Upstream is the application: http, https, h2c, h2 or unix:/path. Required.
 	Upstream *Upstream `mapstructure:"upstream"`
-	// UpstreamTLS says how an https upstream is verified.
+	// UpstreamTLS says how an https or h2 upstream is verified.
 	UpstreamTLS UpstreamTLS `mapstructure:"upstream_tls"`
 	// Default is the access of paths no rule names. Default protected.
 	Default Access `mapstructure:"default"`
@@ -95,6 +95,10 @@ type Upstream struct {
 	URL *url.URL
 	// Socket is the path of a unix socket, empty for TCP.
 	Socket string
+	// HTTP2 has the gateway speak HTTP/2 to the application and nothing else, as gRPC needs: written h2c://host
+	// for HTTP/2 without TLS and without asking first (prior knowledge: RFC 9113, 3.3), h2://host for HTTP/2
+	// over TLS, which the application must choose by ALPN. Default: HTTP/1.1.
+	HTTP2 bool
 }
 
 // String gives the form that stands in the file.
@@ -104,12 +108,16 @@ func (u *Upstream) String() string {
 		return ""
 	case u.Socket != "":
 		return "unix:" + u.Socket
+	case u.HTTP2 && u.URL.Scheme == "https":
+		return "h2://" + u.URL.Host
+	case u.HTTP2:
+		return "h2c://" + u.URL.Host
 	default:
 		return u.URL.String()
 	}
 }
 
-// UpstreamTLS verifies an https upstream.
+// UpstreamTLS verifies an https or h2 upstream.
 type UpstreamTLS struct {
 	// CAFile is a PEM file of authorities to trust instead of the system's. Default: the system's.
 	CAFile string `mapstructure:"ca_file" file:"true"`

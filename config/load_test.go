@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,6 +180,11 @@ func TestValues(t *testing.T) {
 		{"rule roles", app.Rules[1].Roles, []string{"admin", "2"}},
 		{"rule utf-8", app.Rules[3].Path, "/über uns"},
 		{"rule upstream", app.Rules[4].Upstream.Socket, "/run/foo.sock"},
+		{"h2c upstream", app.Rules[5].Upstream, &config.Upstream{URL: &url.URL{Scheme: "http", Host: "rpc.internal:50051"}, HTTP2: true}},
+		{"h2 upstream", app.Rules[6].Upstream, &config.Upstream{URL: &url.URL{Scheme: "https", Host: "rpc.internal"}, HTTP2: true}},
+		{"h2c as text", app.Rules[5].Upstream.String(), "h2c://rpc.internal:50051"},
+		{"h2 as text", app.Rules[6].Upstream.String(), "h2://rpc.internal"},
+		{"http1 otherwise", app.Upstream.HTTP2, false},
 		{"websocket", app.Rules[4].WebSocket, &no},
 		{"no websocket", app.Rules[4].AllowsWebSocket(), false},
 		{"websocket by default", app.Rules[0].AllowsWebSocket(), true},

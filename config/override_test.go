@@ -176,7 +176,7 @@ func TestWithoutFile(t *testing.T) {
 		want      []string
 	}{
 		{"nothing", nil, []string{"upstream: is missing; write where the application listens, such as upstream: http://127.0.0.1:3000"}},
-		{"wrong", map[string]any{"upstream": "127.0.0.1:3000"}, []string{`--upstream: upstream: "127.0.0.1:3000" has no scheme (http://, https:// or unix:); write http://127.0.0.1:3000`}},
+		{"wrong", map[string]any{"upstream": "127.0.0.1:3000"}, []string{`--upstream: upstream: "127.0.0.1:3000" has no scheme (http://, https://, h2c://, h2:// or unix:); write http://127.0.0.1:3000`}},
 		{"empty", map[string]any{"upstream": ""}, []string{`--upstream: upstream: is missing; write where the application listens, such as upstream: http://127.0.0.1:3000`}},
 		{"wrong type", map[string]any{"upstream": "http://a:1", "redis.db": 1.5}, []string{"--redis.db: redis.db: has a value of the type float64; give it as text, in the form of the config file"}},
 		{"unknown", map[string]any{"upstream": "http://a:1", "redis": 1}, []string{"--redis: redis: is not a known key; name a key of the config file, such as redis.password"}},

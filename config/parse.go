@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,18 +99,23 @@ func parsePrefix(s string) (netip.Prefix, *fault) {
 	return p, nil
 }
 
-// parseOrigin reads scheme://host[:port]. example is a right value for this key. A value with a
-// user part is not repeated in the message: it probably holds a password.
+// parseOrigin reads the http or https URL of an origin. example is a right value for this key.
 func parseOrigin(s, example string) (*url.URL, *fault) {
+	return parseHostURL(s, example, "http", "https")
+}
+
+// parseHostURL reads scheme://host[:port] with one of the schemes. A value with a user part is not
+// repeated in the message: it probably holds a password.
+func parseHostURL(s, example string, schemes ...string) (*url.URL, *fault) {
 	if strings.Contains(s, "@") {
 		return nil, faultf("write it without user and password, such as "+example, "has a user part (before an @)")
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return nil, faultf("write "+example, "%q has no scheme (http:// or https://)", s)
+		return nil, faultf("write "+example, "%q has no scheme (%s)", s, schemeList(schemes))
 	}
-	if scheme = strings.ToLower(scheme); scheme != "http" && scheme != "https" {
-		return nil, faultf("write http:// or https://, such as "+example, "%q has the scheme %q", s, scheme)
+	if scheme = strings.ToLower(scheme); !slices.Contains(schemes, scheme) {
+		return nil, faultf("write "+schemeList(schemes)+", such as "+example, "%q has the scheme %q", s, scheme)
 	}
 	hostport := strings.TrimSuffix(rest, "/")
 	if i := strings.IndexAny(hostport, "/?#"); i >= 0 {
@@ -121,28 +127,47 @@ func parseOrigin(s, example string) (*url.URL, *fault) {
 	return &url.URL{Scheme: scheme, Host: strings.ToLower(hostport)}, nil
 }
 
+// schemeList is "a://, b:// or c://".
+func schemeList(schemes []string) string {
+	last := len(schemes) - 1
+	return strings.Join(schemes[:last], "://, ") + ":// or " + schemes[last] + "://"
+}
+
+// upstreamSchemes are those with a host; unix: has none.
+var upstreamSchemes = []string{"http", "https", "h2c", "h2"}
+
 func parseUpstream(s string) (*Upstream, *fault) {
 	const example = "http://127.0.0.1:3000"
 	if socket, ok := strings.CutPrefix(s, "unix:"); ok {
-		socket = strings.TrimPrefix(socket, "//") // unix:///path is meant alike
-		switch {
-		case !strings.HasPrefix(socket, "/"):
-			return nil, faultf("write unix:/path/to/app.sock", "%q is not an absolute path of a socket", s)
-		case strings.ContainsRune(socket, 0) || path.Clean(socket) == "/":
-			return nil, faultf("write unix:/path/to/app.sock", "%q is not the path of a socket", s)
-		case len(socket) > 107: // sun_path of unix(7) without its closing NUL
-			return nil, faultf("write a shorter path", "the socket's path has %d bytes, 107 are possible", len(socket))
-		}
-		return &Upstream{URL: &url.URL{Scheme: "http", Host: "localhost"}, Socket: socket}, nil
+		return parseSocket(s, strings.TrimPrefix(socket, "//")) // unix:///path is meant alike
 	}
 	if !strings.Contains(s, "://") && !strings.Contains(s, "@") && checkOriginHost(s) == nil {
-		return nil, faultf("write http://"+s, "%q has no scheme (http://, https:// or unix:)", s)
+		return nil, faultf("write http://"+s, "%q has no scheme (%s or unix:)", s, strings.Join(upstreamSchemes, "://, ")+"://")
 	}
-	u, f := parseOrigin(s, example)
+	u, f := parseHostURL(s, example, upstreamSchemes...)
 	if f != nil {
 		return nil, f
 	}
-	return &Upstream{URL: u}, nil
+	up := &Upstream{URL: u}
+	switch u.Scheme {
+	case "h2c":
+		u.Scheme, up.HTTP2 = "http", true
+	case "h2":
+		u.Scheme, up.HTTP2 = "https", true
+	}
+	return up, nil
+}
+
+func parseSocket(s, socket string) (*Upstream, *fault) {
+	switch {
+	case !strings.HasPrefix(socket, "/"):
+		return nil, faultf("write unix:/path/to/app.sock", "%q is not an absolute path of a socket", s)
+	case strings.ContainsRune(socket, 0) || path.Clean(socket) == "/":
+		return nil, faultf("write unix:/path/to/app.sock", "%q is not the path of a socket", s)
+	case len(socket) > 107: // sun_path of unix(7) without its closing NUL
+		return nil, faultf("write a shorter path", "the socket's path has %d bytes, 107 are possible", len(socket))
+	}
+	return &Upstream{URL: &url.URL{Scheme: "http", Host: "localhost"}, Socket: socket}, nil
 }
 
 func parseVault(s string) (Vault, *fault) {

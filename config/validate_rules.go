@@ -36,6 +36,7 @@ func (k *checker) rules(c *Config) {
 		if r.Upstream != nil {
 			k.add(key+".upstream", checkNotItself(r.Upstream, c.Listen))
 		}
+		k.add(key+".websocket", checkWebSocket(r, c.Upstream))
 	}
 }
 
@@ -70,6 +71,18 @@ func (k *checker) roles(key string, r Rule) {
 			k.add(entry(key, i), faultf(fmt.Sprintf("write %q", strings.TrimSpace(role)), "%q has spaces around it and would never match", role))
 		}
 	}
+}
+
+// checkWebSocket finds a rule that promises what its upstream cannot do: the upgrade is of HTTP/1.1 alone (RFC
+// 9113, 8.6).
+func checkWebSocket(r Rule, upstream *Upstream) *fault {
+	if r.Upstream != nil {
+		upstream = r.Upstream
+	}
+	if r.WebSocket == nil || !*r.WebSocket || upstream == nil || !upstream.HTTP2 {
+		return nil
+	}
+	return faultf("give these paths an http:// or https:// upstream, or delete the line", "no WebSocket can be opened at %s, which is asked by HTTP/2", upstream)
 }
 
 // checkRulePath wants a plain prefix of whole segments.
