@@ -93,9 +93,10 @@ type problemData struct {
 	RequestID string
 }
 
-// Problem answers with a page for people or with JSON for programs (see [WantsJSON]).
+// Problem answers with a page for people, with JSON for programs (see [WantsJSON]), or in the words of gRPC
+// (see [IsGRPC]).
 func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, pr Problem) {
-	if WantsJSON(r) {
+	if IsGRPC(r) || WantsJSON(r) {
 		p.JSON(w, r, pr)
 		return
 	}
@@ -136,10 +137,14 @@ type problemJSON struct {
 	Login     string `json:"login,omitempty"`
 }
 
-// JSON answers with JSON whatever the client would like better:
+// JSON answers with JSON whatever the client would like better, unless it is a gRPC call:
 //
 //	{"error": "unauthenticated", "message": "…", "status": 401, "request_id": "…", "login": "/login?next=…"}
 func (p *Pages) JSON(w http.ResponseWriter, r *http.Request, pr Problem) {
+	if IsGRPC(r) {
+		p.grpc(w, r, pr)
+		return
+	}
 	pr, _ = pr.complete()
 	setRetryAfter(w, pr.RetryAfter)
 	body, err := json.Marshal(problemJSON{pr.Code, pr.Message, pr.Status, telemetry.RequestFrom(r.Context()).ID, pr.LoginURL})

@@ -30,10 +30,7 @@ func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, pg pag
 // send writes one of the gateway's own answers.
 func send(w http.ResponseWriter, r *http.Request, status int, contentType, csp string, body []byte) {
 	h := w.Header()
-	// Left by whoever began to answer before: they describe another body.
-	for _, name := range []string{"Content-Encoding", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Trailer", "Transfer-Encoding"} {
-		h.Del(name)
-	}
+	forgetBody(h)
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	// The pages tell who is logged in, and 401 must not outlive the login (S13).
@@ -50,5 +47,12 @@ func send(w http.ResponseWriter, r *http.Request, status int, contentType, csp s
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // a client that has gone away is no error of ours
+	}
+}
+
+// forgetBody deletes what whoever began to answer before has left: it describes another body.
+func forgetBody(h http.Header) {
+	for _, name := range []string{"Content-Encoding", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Trailer", "Transfer-Encoding"} {
+		h.Del(name)
 	}
 }

@@ -131,7 +131,7 @@ func (g *Gateway) unauthenticated(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		next = refererPath(r)
 	}
-	if how == "json" || how == "" && (pages.WantsJSON(r) || isWebSocket(r)) {
+	if how == "json" || pages.IsGRPC(r) || how == "" && (pages.WantsJSON(r) || isWebSocket(r)) {
 		g.Pages.JSON(w, r, pages.Problem{Status: http.StatusUnauthorized, Code: "unauthenticated",
 			Message: "This needs a session. Log in and try again.", LoginURL: g.loginURL(next)})
 		return

@@ -31,7 +31,10 @@ type body struct {
 	left  bool
 	ended bool
 	slow  bool
-	bad   bool // the client's framing of it is broken
+	over  bool // it is larger than limits.max_body
+	// patient: no bound on waiting.
+	patient bool
+	bad     bool // the client's framing of it is broken
 }
 
 // boundBody puts the bounds around r.Body. Requests without a body get none, and a nil *body.
@@ -63,7 +66,7 @@ func (b *body) deadline(d time.Duration) {
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
-	if !b.left && !b.ended {
+	if !b.left && !b.ended && !b.patient {
 		b.deadline(b.timeout)
 	}
 	b.mu.Unlock()
@@ -74,11 +77,13 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if err != nil {
+		var tooLarge *http.MaxBytesError
+		b.over = b.over || errors.As(err, &tooLarge)
 		b.ended = b.ended || errors.Is(err, io.EOF)
 		b.slow = b.slow || errors.Is(err, os.ErrDeadlineExceeded)
 		b.bad = b.bad || !b.ended && isMalformed(err)
 	}
-	if b.ended || !b.http1 {
+	if b.ended || !b.http1 && !b.patient {
 		// After the body net/http goes on reading, to see whether the client leaves.
 		b.deadline(0)
 	}
@@ -113,6 +118,27 @@ func (b *body) tooSlow() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.slow
+}
+
+// tooLarge reports whether the body is over limits.max_body.
+func (b *body) tooLarge() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.over
+}
+
+// wait takes the bound on waiting away, for a body that is one side of a conversation (see serveGRPC). On HTTP/1
+// there are none.
+func (b *body) wait() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.patient = !b.http1
 }
 
 // unread reports whether there is, or may be, more of the body to come.

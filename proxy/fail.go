@@ -38,6 +38,9 @@ func classify(r *http.Request, s *state, err error) pages.Problem {
 		tooLarge *http.MaxBytesError
 		timeout  net.Error
 	)
+	if why := s.cut.Load(); why != nil {
+		return cutProblem(*why) // a call that was ended before the application answered it
+	}
 	switch {
 	case s.body.tooSlow():
 		return pages.Problem{Status: http.StatusRequestTimeout, Code: "request_timeout",

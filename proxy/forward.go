@@ -123,11 +123,32 @@ func NewForwarder(cfg *config.Config, deps ForwarderDeps) (*Forwarder, error) {
 
 // ServeHTTP sends the request to its application and answers with what comes back.
 func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := stateOf(r)
 	if resp, ok := w.(*response); ok {
-		stateOf(r).writer = resp
+		s.writer = resp
 	}
+	if f.upstreamOf(s.decision).http2() {
+		f.serveHTTP2(w, r, s)
+		return
+	}
+	f.pass(w, r, s)
+}
+
+// serveHTTP2 passes a request on that is asked by HTTP/2, whatever the client speaks.
+func (f *Forwarder) serveHTTP2(w http.ResponseWriter, r *http.Request, s *state) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s.cancel = cancel
+	if pages.IsGRPC(r) {
+		f.serveGRPC(w, r, r.WithContext(ctx), s)
+		return
+	}
+	f.pass(w, r.WithContext(ctx), s)
+}
+
+func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, s *state) {
 	f.proxy.ServeHTTP(w, r)
-	if stateOf(r).trailers {
+	if s.trailers {
 		f.scrubber.StripTrailer(w.Header())
 	}
 }
@@ -136,6 +157,9 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *Forwarder) Close() {
 	for _, up := range f.upstreams {
 		up.transport.CloseIdleConnections()
+		if up.http2() {
+			up.grpc.CloseIdleConnections()
+		}
 	}
 }
 
@@ -144,7 +168,12 @@ func (f *Forwarder) Close() {
 func (f *Forwarder) rewrite(pr *httputil.ProxyRequest) {
 	s := stateOf(pr.In)
 	f.dress(pr.Out, s)
-	pr.Out.URL = ForwardURL(s.path, f.upstreamOf(s.decision).url)
+	up := f.upstreamOf(s.decision)
+	pr.Out.URL = ForwardURL(s.path, up.url)
+	if up.http2() && hasToken(pr.In.Header["Te"], "trailers") {
+		// The client takes trailers in the answer. gRPC servers refuse calls without this (H07).
+		pr.Out.Header["Te"] = []string{"trailers"}
+	}
 	f.setCookie(pr.Out.Header, s)
 	for _, h := range f.scrubber.Identity(s.session.Record, f.dropped) {
 		pr.Out.Header[h.Name] = []string{h.Value}

@@ -47,18 +47,22 @@ func (g *Gateway) record(w *response, r *http.Request, s *state) {
 	if why := s.cut.Load(); why != nil {
 		s.Error = *why
 	}
+	code := w.code()
+	if s.Status != 0 && code != statusClientGone {
+		code = s.Status
+	}
 	var upstream time.Duration
 	if !s.answered.IsZero() {
 		upstream = s.answered.Sub(s.asked)
 	}
 	telemetry.LogAccess(&g.Log, telemetry.Access{
-		ID: s.ID, Client: s.client(), Method: r.Method, Path: path, Status: w.code(), Bytes: w.bytes,
-		Duration: took, Upstream: upstream, UserID: s.UserID, Session: s.Session, Rule: s.Rule, Source: s.Source, Error: s.Error,
+		ID: s.ID, Client: s.client(), Method: r.Method, Path: path, Status: code, Bytes: w.bytes,
+		Duration: took, Upstream: upstream, UserID: s.UserID, Session: s.Session, Rule: s.Rule, Source: s.Source, Error: s.Error, GRPCStatus: s.GRPCStatus,
 	})
 	if s.upgraded {
 		took = -1
 	}
-	g.Metrics.Request(s.Rule, w.code(), took)
+	g.Metrics.Request(s.Rule, code, took)
 }
 
 // survive turns a panic of this request into its 500, and leaves the process running (X15). An

@@ -58,12 +58,21 @@ func (w *response) bound(always bool) {
 	w.deadline(now.Add(d))
 	if w.state.cut.Load() != nil {
 		// The stream was ended from outside, by a deadline that has just been moved (Streams).
-		w.deadline(longAgo)
+		w.deadline(w.state.lastWrite())
 	}
 }
 
 // longAgo as a deadline ends what is being written.
 var longAgo = time.Unix(1, 0)
+
+// lastWrite is the deadline of what is still written to a stream that was cut. A gRPC call ends with a status that
+// says why, for which a client that reads needs no more than a moment.
+func (s *state) lastWrite() time.Time {
+	if s.grpc {
+		return time.Now().Add(farewell)
+	}
+	return longAgo
+}
 
 func (w *response) deadline(at time.Time) {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)

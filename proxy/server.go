@@ -45,7 +45,13 @@ func Listen(cfg *config.Config, gateway *Gateway, streams *Streams, log zerolog.
 		// OPTIONS * is the gateway's to answer, with its bounds and its log.
 		DisableGeneralOptionsHandler: true,
 
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			// Who vanishes in the middle of a stream that may be quiet for hours (SSE, gRPC) is found out, and so is
+			// who stops reading at the level of TCP, where the deadlines of streams do not reach.
+			SendPingTimeout:  cfg.Timeouts.Body,
+			WriteByteTimeout: cfg.Timeouts.Body,
+		},
 	}
 	if cfg.TLS.Enabled() {
 		certs, err := newCertificates(cfg.TLS, gateway.Clock, log)

@@ -27,6 +27,12 @@ type state struct {
 	asked, answered time.Time
 	// handshake: a WebSocket was asked for; upgraded: the connection has become one.
 	handshake, upgraded bool
+	// grpc: a gRPC call to an application that is asked by HTTP/2.
+	grpc bool
+	// call is its stream, from the beginning.
+	call *stream
+	// cancel ends a request to an application that is asked by HTTP/2; nil for others, whose connection is closed.
+	cancel context.CancelFunc
 	// trailers may follow the application's answer.
 	trailers bool
 	// writer is the answer, for streams that are cut from outside; cut says why.

@@ -13,7 +13,16 @@ import (
 const (
 	streamWebSocket = "websocket"
 	streamEvents    = "sse"
+	streamGRPC      = "grpc"
 	streamDownload  = "download"
+)
+
+// Why streams are cut, in the log.
+const (
+	cutEnded      = "session ended"
+	cutRole       = "the session's role has changed"
+	cutUnverified = "session cannot be checked"
+	cutShutdown   = "shutting down"
 )
 
 // largeAnswer is from where on an answer counts as a stream: shorter ones are over before a
@@ -27,7 +36,8 @@ type stream struct {
 	state *state
 	key   session.Key // zero: nobody is logged in
 	role  string      // as the application was told
-	body  io.ReadCloser
+	// body is nil while a gRPC call has no answer yet.
+	body io.ReadCloser
 	// mu orders cut and Close: after Close the request's writer may not be touched.
 	mu     sync.Mutex
 	closed bool
@@ -58,7 +68,20 @@ func (o *stream) Close() error {
 	if first {
 		o.set.forget(o)
 	}
+	if o.body == nil {
+		return nil
+	}
 	return o.body.Close()
+}
+
+// answered gives a call the body of its answer.
+func (o *stream) answered(body io.ReadCloser) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.body = body
+	if o.closed {
+		_ = body.Close()
+	}
 }
 
 // cut ends the stream from outside.
@@ -71,7 +94,14 @@ func (o *stream) cut(why string) {
 	o.closed = true
 	o.set.forget(o)
 	o.state.cut.Store(&why)
-	_ = o.body.Close()
+	if o.state.cancel != nil {
+		// Before the body: net/http's HTTP/2 waits, when it closes one, for the client's next piece of the request;
+		// and while it waits for that piece it does not look at the context, so one alone does not do.
+		o.state.cancel()
+	}
+	if o.body != nil {
+		_ = o.body.Close()
+	}
 	w := o.state.writer
 	if w == nil {
 		return
@@ -80,7 +110,7 @@ func (o *stream) cut(why string) {
 	if conn := w.conn.Load(); conn != nil {
 		_ = (*conn).Close()
 	} else if o.kind != streamWebSocket {
-		w.deadline(longAgo)
+		w.deadline(o.state.lastWrite())
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"gatehouse/telemetry"
 )
 
-// Streams are the answers that outlive their request's first moment: WebSockets, server-sent events,
-// downloads. Those of logged-in users end when their session does, here or elsewhere, and when it gets
+// Streams are the answers that outlive their request's first moment: WebSockets, server-sent events, gRPC
+// calls, downloads. Those of logged-in users end when their session does, here or elsewhere, and when it gets
 // another role: the application was told the old one at the beginning and hears no more (X04).
 //
 // They end by the connection being closed, or the HTTP/2 stream reset, so that no client takes what it
@@ -48,13 +48,32 @@ func NewStreams(sessions Sessions, metrics *telemetry.Metrics) *Streams {
 
 // watch takes an answer in, if it is a stream.
 func (st *Streams) watch(resp *http.Response, s *state) {
+	if s.grpc {
+		s.call.answered(resp.Body) // it has been in here since it was asked (serveGRPC)
+		return
+	}
 	kind := streamKind(resp)
 	if kind == "" {
 		return
 	}
-	one := &stream{set: st, kind: kind, state: s, body: resp.Body}
+	one, shut := st.add(kind, s, resp.Body)
+	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && kind == streamWebSocket {
+		resp.Body = streamConn{one, conn}
+	} else {
+		resp.Body = one
+	}
+	if shut && endless(kind) {
+		one.cut(cutShutdown)
+	}
+	// The session may have ended while the application was thinking, when there was no stream to end yet.
+	st.Changed(one.key.ID)
+}
+
+// add takes a stream in. It also tells whether the streams have been shut down.
+func (st *Streams) add(kind string, s *state, body io.ReadCloser) (one *stream, shut bool) {
+	one = &stream{set: st, kind: kind, state: s, body: body, key: s.streamKey()}
 	if s.signedIn() {
-		one.key, one.role = s.session.Record.Key(), s.session.Record.Role
+		one.role = s.session.Record.Role
 	}
 	id := one.key.ID
 	st.mu.Lock()
@@ -62,20 +81,23 @@ func (st *Streams) watch(resp *http.Response, s *state) {
 		st.open[id] = make(map[*stream]struct{})
 	}
 	st.open[id][one] = struct{}{}
-	shut := st.shut
+	shut = st.shut
 	st.mu.Unlock()
 	st.metrics.StreamOpened(kind)
-	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && kind == streamWebSocket {
-		resp.Body = streamConn{one, conn}
-	} else {
-		resp.Body = one
-	}
-	if shut && kind != streamDownload {
-		one.cut("shutting down")
-	}
-	// The session may have ended while the application was thinking, when there was no stream to end yet.
-	st.Changed(id)
+	return one, shut
 }
+
+// streamKey is the key of the request's session; zero: nobody is logged in.
+func (s *state) streamKey() (key session.Key) {
+	if s.signedIn() {
+		key = s.session.Record.Key()
+	}
+	return key
+}
+
+// endless reports whether streams of a kind would never end by themselves. Downloads do, and most gRPC calls: which
+// of them are streams cannot be seen.
+func endless(kind string) bool { return kind == streamWebSocket || kind == streamEvents }
 
 func (st *Streams) forget(o *stream) {
 	st.mu.Lock()
@@ -92,18 +114,18 @@ func (st *Streams) forget(o *stream) {
 func (st *Streams) End(ids []session.ID) {
 	for _, id := range ids {
 		for _, o := range st.of(id) {
-			o.cut("session ended")
+			o.cut(cutEnded)
 		}
 	}
 }
 
-// Shutdown cuts the streams that would never end by themselves; downloads may finish.
+// Shutdown cuts the streams that would never end by themselves; downloads and gRPC calls may finish.
 func (st *Streams) Shutdown() {
 	st.mu.Lock()
 	st.shut = true
 	st.mu.Unlock()
-	for _, o := range st.list(func(_ session.Key, o *stream) bool { return o.kind != streamDownload }) {
-		o.cut("shutting down")
+	for _, o := range st.list(func(_ session.Key, o *stream) bool { return endless(o.kind) }) {
+		o.cut(cutShutdown)
 	}
 }
 

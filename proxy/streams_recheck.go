@@ -139,14 +139,14 @@ func (st *Streams) check(ctx context.Context, key session.Key, round bool) (aske
 	switch {
 	case errors.Is(err, session.ErrUnavailable):
 		if round {
-			cutAll(st.ofKey(key), "session cannot be checked")
+			cutAll(st.ofKey(key), cutUnverified)
 		}
 		return false
 	case err != nil:
-		cutAll(st.ofKey(key), "session ended")
+		cutAll(st.ofKey(key), cutEnded)
 		return true
 	}
-	cutAll(st.otherRole(key, found.Role), "the session's role has changed")
+	cutAll(st.otherRole(key, found.Role), cutRole)
 	return found.Source != session.FromCache && found.Source != session.FromKnown
 }
 

@@ -23,7 +23,12 @@ type upstream struct {
 	address   string
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	transport *http.Transport
+	// grpc has connections of its own for gRPC calls; nil unless the application is asked by HTTP/2.
+	grpc *http.Transport
 }
+
+// http2 reports whether the application is asked by HTTP/2.
+func (up *upstream) http2() bool { return up.grpc != nil }
 
 // Idle connections kept per application. More than are ever busy at once costs little; fewer, and
 // every burst leaves sockets in TIME-WAIT until there are no ports (X14).
@@ -31,6 +36,9 @@ const maxIdleConns = 1024
 
 func newUpstream(to *config.Upstream, t config.UpstreamTLS, timeouts config.Timeouts) (*upstream, error) {
 	dialer := &net.Dialer{Timeout: timeouts.Connect, KeepAlive: 30 * time.Second}
+	if to.HTTP2 {
+		aliveHTTP2(dialer)
+	}
 	up := &upstream{url: to.URL, address: to.URL.Host, dial: dialer.DialContext}
 	if to.Socket != "" {
 		up.address = to.Socket
@@ -47,9 +55,22 @@ func newUpstream(to *config.Upstream, t config.UpstreamTLS, timeouts config.Time
 	if err != nil {
 		return nil, err
 	}
-	up.transport = &http.Transport{
+	up.transport = newTransport(up.dial, tlsConfig, timeouts)
+	if to.HTTP2 {
+		speakHTTP2(up.transport, timeouts, pingEvery)
+		up.grpc = newTransport(up.dial, tlsConfig.Clone(), timeouts)
+		speakHTTP2(up.grpc, timeouts, pingEveryGRPC)
+		// A call whose first answer is long in coming is a quiet stream: many servers send the header with the
+		// first message. The client's own deadline ends it.
+		up.grpc.ResponseHeaderTimeout = 0
+	}
+	return up, nil
+}
+
+func newTransport(dial func(context.Context, string, string) (net.Conn, error), tlsConfig *tls.Config, timeouts config.Timeouts) *http.Transport {
+	return &http.Transport{
 		Proxy:                  nil, // an HTTP_PROXY in the environment is not meant for the application (X14)
-		DialContext:            up.dial,
+		DialContext:            dial,
 		TLSClientConfig:        tlsConfig,
 		TLSHandshakeTimeout:    timeouts.Connect,
 		DisableCompression:     true, // the answer is the client's, as it asked for it (X14)
@@ -60,7 +81,6 @@ func newUpstream(to *config.Upstream, t config.UpstreamTLS, timeouts config.Time
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
-	return up, nil
 }
 
 func upstreamTLS(t config.UpstreamTLS) (*tls.Config, error) {
@@ -97,10 +117,14 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (t roundTripper) send(r *http.Request, s *state, up *upstream) (*http.Response, error) {
+	transport := up.transport
+	if s.grpc {
+		transport = up.grpc
+	}
 	s.asked = t.f.clock()
-	resp, err := up.transport.RoundTrip(r)
+	resp, err := transport.RoundTrip(r)
 	s.answered = t.f.clock()
-	return resp, presentable(err)
+	return resp, presentable(err, up)
 }
 
 // errBadAnswer stands for all that net/http says of an answer it cannot read: it quotes the answer,
@@ -108,7 +132,7 @@ func (t roundTripper) send(r *http.Request, s *state, up *upstream) (*http.Respo
 var errBadAnswer = errors.New("the application's answer is not proper HTTP")
 
 // presentable lets errors pass that hold nothing of the application's answer.
-func presentable(err error) error {
+func presentable(err error, up *upstream) error {
 	var (
 		network  net.Error
 		errno    syscall.Errno
@@ -121,6 +145,9 @@ func presentable(err error) error {
 		errors.As(err, &network) || errors.As(err, &errno) || errors.As(err, &verify) || errors.As(err, &record) ||
 		errors.As(err, &alert) || errors.As(err, &tooLarge) {
 		return err
+	}
+	if up.http2() {
+		return presentableHTTP2(err)
 	}
 	return errBadAnswer
 }

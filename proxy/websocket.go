@@ -34,7 +34,9 @@ func hasToken(lines []string, token string) bool {
 // admitWebSocket holds a handshake against the rule and its origin, and answers it when it may not
 // go on.
 func (g *Gateway) admitWebSocket(w http.ResponseWriter, r *http.Request, s *state) bool {
-	if rule := s.decision.Rule; rule != nil && !rule.AllowsWebSocket() {
+	rule := s.decision.Rule
+	// An application that is asked by HTTP/2 cannot be asked for an upgrade (RFC 9113, 8.6).
+	if rule != nil && !rule.AllowsWebSocket() || g.Forward.upstreamOf(s.decision).http2() {
 		// Without the header it is an ordinary GET, to be judged as such by the app (X02).
 		r.Header.Del("Upgrade")
 		return true

@@ -67,6 +67,8 @@ type Access struct {
 	Rule     string // path of the rule that decided, or the name of the gateway's own endpoint
 	Source   string // where the session was found; only "known" is written, it marks an outage
 	Error    string // why it failed, for operators
+	// GRPCStatus is the code with which a gRPC call ended; empty for other requests.
+	GRPCStatus string
 }
 
 // LogAccess writes the line. Requests the gateway or the application failed are warnings.
@@ -87,6 +89,7 @@ func LogAccess(log *zerolog.Logger, a Access) {
 	if a.Source == "known" {
 		e.Str("session_source", a.Source)
 	}
+	optional(e, "grpc_status", a.GRPCStatus)
 	optional(e, "error", a.Error)
 	e.Msg("request")
 }

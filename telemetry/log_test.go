@@ -136,12 +136,12 @@ func TestAccessLine(t *testing.T) {
 	telemetry.LogAccess(log, telemetry.Access{
 		ID: "r1", Client: "192.0.2.7", Method: "GET", Path: "/account", Status: 200, Bytes: 1234,
 		Duration: 12345 * time.Microsecond, Upstream: 11 * time.Millisecond, UserID: "42", Session: "abcdefgh",
-		Rule: "/account", Source: "known", Error: "why",
+		Rule: "/account", Source: "known", Error: "why", GRPCStatus: "16",
 	})
 	same(t, line(t, out), map[string]any{
 		"level": "info", "message": "request", "type": "access", "id": "r1", "client": "192.0.2.7", "method": "GET",
 		"path": "/account", "status": 200.0, "bytes": 1234.0, "ms": 12.345, "upstream_ms": 11.0, "user": "42",
-		"session": "abcdefgh", "rule": "/account", "session_source": "known", "error": "why",
+		"session": "abcdefgh", "rule": "/account", "session_source": "known", "error": "why", "grpc_status": "16",
 	})
 
 	telemetry.LogAccess(log, telemetry.Access{ID: "r2", Client: "::1", Method: "POST", Path: "/x", Status: 404, Rule: "default", Source: "cache"})

@@ -63,7 +63,7 @@ func NewMetrics() *Metrics {
 		logins:   counter("logins_total", "Logins, by backend and outcome: success, bad_credentials, bad_request, limited, busy, cross_site, too_many_sessions, superseded, unavailable, app_failed.", "backend", "outcome"),
 		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes, body, headers, uri, admin.", "limit"),
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gatehouse_open_streams", Help: "Open streams, by kind: websocket, sse, download.",
+			Name: "gatehouse_open_streams", Help: "Open streams, by kind: websocket, sse, grpc, download.",
 		}, []string{"kind"}),
 		outages: prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_redis_outages_total", Help: "Times Redis was found away."}),
 		outage:  gauge("redis_outage", "1 while Redis is away, else 0."),

@@ -24,6 +24,10 @@ type Request struct {
 	Session string
 	Source  string
 	Error   string
+	// Status goes into the access line instead of the answer's own, when that says nothing: a failed gRPC call is
+	// answered with 200. 0: the answer's own. GRPCStatus is the code of the call's end; empty for other requests.
+	Status     int
+	GRPCStatus string
 }
 
 // RequestKey is the key of the Request in a context. It is exported for the proxy alone, whose
