@@ -60,6 +60,8 @@ type Config struct {
 	Requests Requests `mapstructure:"requests"`
 	// Limits bound one request.
 	Limits Limits `mapstructure:"limits"`
+	// ConnectionLimits bound the connections of clients.
+	ConnectionLimits ConnectionLimits `mapstructure:"connection_limits"`
 	// Timeouts bound waiting.
 	Timeouts Timeouts `mapstructure:"timeouts"`
 	// TLS makes the gateway itself answer https.

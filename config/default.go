@@ -6,21 +6,22 @@ import "time"
 // Session.Cookie.Name is empty, because its default depends on other keys: see [Cookie.DefaultName].
 func Default() *Config {
 	return &Config{
-		Listen:          "127.0.0.1:8080",
-		Default:         Protected,
-		Methods:         []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
-		Login:           defaultLogin(),
-		Session:         defaultSession(),
-		Redis:           Redis{Addresses: []string{"127.0.0.1:6379"}, Timeout: 250 * time.Millisecond},
-		Database:        Database{MaxConnections: 10, Timeout: time.Second},
-		Migration:       Migration{Import: MigrationImport{Rate: 500, Batch: 500}},
-		Outage:          Outage{ServeKnownFor: time.Minute, Login: OutageLoginRefuse},
-		Headers:         defaultHeaders(),
-		Requests:        Requests{StripResponseHeaders: true},
-		Limits:          Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxURI: 8 * KiB},
-		Timeouts:        defaultTimeouts(),
-		Log:             Log{Level: "info", Format: "auto"},
-		ShutdownTimeout: 30 * time.Second,
+		Listen:           "127.0.0.1:8080",
+		Default:          Protected,
+		Methods:          []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
+		Login:            defaultLogin(),
+		Session:          defaultSession(),
+		Redis:            Redis{Addresses: []string{"127.0.0.1:6379"}, Timeout: 250 * time.Millisecond},
+		Database:         Database{MaxConnections: 10, Timeout: time.Second},
+		Migration:        Migration{Import: MigrationImport{Rate: 500, Batch: 500}},
+		Outage:           Outage{ServeKnownFor: time.Minute, Login: OutageLoginRefuse},
+		Headers:          defaultHeaders(),
+		Requests:         Requests{StripResponseHeaders: true},
+		Limits:           Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxURI: 8 * KiB},
+		ConnectionLimits: ConnectionLimits{PerAddress: 1000, Total: 10000},
+		Timeouts:         defaultTimeouts(),
+		Log:              Log{Level: "info", Format: "auto"},
+		ShutdownTimeout:  30 * time.Second,
 	}
 }
 

@@ -26,7 +26,7 @@ func TestExampleLoads(t *testing.T) {
 		got, want any
 	}{
 		{"listen", c.Listen, want.Listen}, {"methods", c.Methods, want.Methods}, {"headers", c.Headers, want.Headers},
-		{"requests.strip", c.Requests.StripResponseHeaders, want.Requests.StripResponseHeaders}, {"limits", c.Limits, want.Limits}, {"timeouts", c.Timeouts, want.Timeouts},
+		{"requests.strip", c.Requests.StripResponseHeaders, want.Requests.StripResponseHeaders}, {"limits", c.Limits, want.Limits}, {"connection_limits", c.ConnectionLimits, want.ConnectionLimits}, {"timeouts", c.Timeouts, want.Timeouts},
 		{"log", c.Log, want.Log}, {"outage", c.Outage, want.Outage}, {"login.limits", c.Login.Limits, want.Login.Limits},
 		{"vault", c.Login.App.Vault, want.Login.App.Vault}, {"account_fields", c.Login.App.AccountFields, want.Login.App.AccountFields},
 		{"redis", c.Redis, want.Redis}, {"idle", c.Session.Idle, want.Session.Idle}, {"absolute", c.Session.Absolute, want.Session.Absolute},

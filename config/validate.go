@@ -83,6 +83,7 @@ func (c *Config) check() []finding {
 	k.migration(c)
 	k.headers(c)
 	k.bounds(c)
+	k.connections(c.ConnectionLimits)
 	return k.findings
 }
 

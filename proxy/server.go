@@ -61,11 +61,26 @@ func Listen(cfg *config.Config, gateway *Gateway, streams *Streams, log zerolog.
 		s.scheme = "https"
 		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.get}
 	}
-	var err error
-	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
 		return nil, fmt.Errorf("listen: cannot take %s: %w; stop what is using it, or choose another address with --listen", cfg.Listen, err)
 	}
+	s.listener = newConnections(listener, cfg, gateway, log)
+	checkOpenFiles(cfg.ConnectionLimits.Total, log)
 	return s, nil
+}
+
+// filesOfItsOwn is what the process opens besides clients' connections and the application's: listeners, stores, the log.
+const filesOfItsOwn = 200
+
+// checkOpenFiles tells whether the process may open as many files as the connections can take: without files no connection
+// is accepted, and none to the application or Redis is opened for those that are.
+func checkOpenFiles(total int, log zerolog.Logger) {
+	files, known := maxOpenFiles()
+	if need := 2*uint64(max(total, 0)) + filesOfItsOwn; known && total > 0 && files < need {
+		log.Warn().Uint64("open_files", files).Uint64("needed", need).Int("connection_limits.total", total).
+			Msg("this process may not open as many files as connection_limits.total can take: raise the limit (LimitNOFILE, ulimit -n), or lower connection_limits.total")
+	}
 }
 
 // URL is where the server answers.

@@ -27,6 +27,8 @@ type Metrics struct {
 	refreshes *prometheus.CounterVec
 	logins    *prometheus.CounterVec
 	limited   *prometheus.CounterVec
+	refused   *prometheus.CounterVec
+	conns     prometheus.Gauge
 	streams   *prometheus.GaugeVec
 	outages   prometheus.Counter
 	outage    prometheus.Gauge
@@ -62,6 +64,8 @@ func NewMetrics() *Metrics {
 		renewals: counter("session_renewals_total", "Sessions renewed, by outcome: ok, gone, conflict, unavailable, dropped.", "outcome"),
 		logins:   counter("logins_total", "Logins, by backend and outcome: success, bad_credentials, bad_request, limited, busy, cross_site, too_many_sessions, superseded, unavailable, app_failed.", "backend", "outcome"),
 		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes, body, headers, uri, admin.", "limit"),
+		refused:  counter("connections_refused_total", "Connections of clients closed at once by a limit, by limit: per_address, total.", "limit"),
+		conns:    gauge("open_connections", "Connections of clients that are open."),
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gatehouse_open_streams", Help: "Open streams, by kind: websocket, sse, grpc, download.",
 		}, []string{"kind"}),
@@ -82,7 +86,7 @@ func NewMetrics() *Metrics {
 		Name: "gatehouse_migration_state", Help: "1 for the state of the migration this replica is in: legacy, shadow, canary, primary, drain, done.",
 	}, []string{"state"})
 	m.percent = gauge("migration_canary_percent", "The share of the users whose sessions are in Redis in state canary.")
-	m.registry.MustRegister(m.database, m.migration, m.state, m.percent, m.requests, m.durations, m.finds, m.ended, m.changed, m.renewals, m.refreshes, m.logins, m.limited,
+	m.registry.MustRegister(m.database, m.migration, m.state, m.percent, m.requests, m.durations, m.finds, m.ended, m.changed, m.renewals, m.refreshes, m.logins, m.limited, m.refused, m.conns,
 		m.streams, m.outages, m.outage, m.pending, m.cache,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -186,6 +190,20 @@ func (m *Metrics) Login(backend, outcome string) {
 func (m *Metrics) Limited(limit string) {
 	if m != nil {
 		m.limited.WithLabelValues(limit).Inc()
+	}
+}
+
+// ConnectionRefused counts one connection closed at once by a limit.
+func (m *Metrics) ConnectionRefused(limit string) {
+	if m != nil {
+		m.refused.WithLabelValues(limit).Inc()
+	}
+}
+
+// OpenConnections counts connections of clients that have begun, or ended when n is below zero.
+func (m *Metrics) OpenConnections(n int) {
+	if m != nil {
+		m.conns.Add(float64(n))
 	}
 }
 

@@ -78,6 +78,13 @@ func TestEachMetricCounts(t *testing.T) {
 			[]string{`logins_total{backend="file",outcome="success"} 1`, `logins_total{backend="app",outcome="bad_credentials"} 1`}},
 		{"limits", func(m *telemetry.Metrics) { m.Limited("address"); m.Limited("address"); m.Limited("body") },
 			[]string{`limited_total{limit="address"} 2`, `limited_total{limit="body"} 1`}},
+		{"connections refused", func(m *telemetry.Metrics) {
+			m.ConnectionRefused("total")
+			m.ConnectionRefused("per_address")
+			m.ConnectionRefused("total")
+		}, []string{`connections_refused_total{limit="total"} 2`, `connections_refused_total{limit="per_address"} 1`}},
+		{"open connections", func(m *telemetry.Metrics) { m.OpenConnections(1); m.OpenConnections(1); m.OpenConnections(-1) },
+			[]string{`open_connections 1`}},
 		{"open streams", func(m *telemetry.Metrics) {
 			m.StreamOpened("sse")
 			m.StreamOpened("websocket")
