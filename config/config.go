@@ -62,6 +62,9 @@ type Config struct {
 	Limits Limits `mapstructure:"limits"`
 	// ConnectionLimits bound the connections of clients.
 	ConnectionLimits ConnectionLimits `mapstructure:"connection_limits"`
+	// RequestLimits bound the requests of one user and of one address. Default: none. A rule with limits of its own does not
+	// count here.
+	RequestLimits RequestLimits `mapstructure:"request_limits"`
 	// Timeouts bound waiting.
 	Timeouts Timeouts `mapstructure:"timeouts"`
 	// TLS makes the gateway itself answer https.
@@ -145,6 +148,9 @@ type Rule struct {
 	// EncodedSlashes allows %2F and %25 below this prefix, for applications that put
 	// file names into one path segment. Default false: such paths get 400.
 	EncodedSlashes bool `mapstructure:"encoded_slashes"`
+	// RequestLimits are this prefix's own. They replace the top-level ones as a whole and are counted apart from them; an empty
+	// section ({}) means none. Default: the top-level ones, together with all other paths that have none of their own.
+	RequestLimits *RequestLimits `mapstructure:"request_limits"`
 }
 
 // The values of Rule.Unauthenticated; empty means: by what the client accepts.

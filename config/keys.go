@@ -98,7 +98,12 @@ func formatValue(v reflect.Value) string {
 		return x.String()
 	case Header:
 		return fmt.Sprintf("{name: %s, value: %s}", x.Name, x.Value)
-	case Vault, Size, Rate, netip.Prefix:
+	case Rate:
+		if x == (Rate{}) {
+			return "" // none
+		}
+		return x.String()
+	case Vault, Size, netip.Prefix:
 		return fmt.Sprint(x)
 	}
 	if v.Kind() == reflect.Slice {

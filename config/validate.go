@@ -84,6 +84,7 @@ func (c *Config) check() []finding {
 	k.headers(c)
 	k.bounds(c)
 	k.connections(c.ConnectionLimits)
+	k.requestLimits("request_limits", c.RequestLimits)
 	return k.findings
 }
 

@@ -32,6 +32,9 @@ const CodeLogoutUnconfirmed = "logout_unconfirmed"
 // CodeEndUnconfirmed is the same for sessions that were ended from another one, which goes on.
 const CodeEndUnconfirmed = "end_unconfirmed"
 
+// CodeTooManyRequests is the Code of a request that request_limits refuses, which is no attempt at anything.
+const CodeTooManyRequests = "too_many_requests"
+
 // kind is what a status says when nobody says it better.
 type kind struct{ code, heading, message string }
 
@@ -111,6 +114,8 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, pr Problem) {
 	switch pr.Code {
 	case CodeLogoutUnconfirmed:
 		data.Heading, data.Wait, data.Retry, data.Home = "Logged out, not yet confirmed", "", false, true
+	case CodeTooManyRequests:
+		data.Heading = "Too many requests"
 	case CodeEndUnconfirmed:
 		data.Heading, data.Wait, data.Retry, data.Home = "Ended here, not yet confirmed", "", false, true
 	}

@@ -27,11 +27,18 @@ func (g *Gateway) serveApp(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.decision, s.Rule = decision, decision.Name
+	// Before anything is looked up: who is over the limit costs no more than this.
+	if !g.allowAddress(w, r, s) {
+		return
+	}
 	if isWebSocket(r) && !g.admitWebSocket(w, r, s) {
 		return
 	}
 
 	err := g.authenticate(w, r)
+	if !g.allowUser(w, r, s) {
+		return
+	}
 	if decision.Access == config.Protected {
 		switch {
 		case errors.Is(err, session.ErrUnavailable):

@@ -32,6 +32,9 @@ func (g *Gateway) serveEndpoint(w http.ResponseWriter, r *http.Request) {
 	s.Rule = "gateway"
 	w.Header().Set("Cache-Control", "no-store")
 	if s.path.Match == endpointPrefix+"/sessions" {
+		if !g.allowAddress(w, r, s) {
+			return
+		}
 		g.Login.Sessions(w, r) // which takes POST too
 		return
 	}
@@ -80,7 +83,13 @@ type userinfo struct {
 }
 
 func (g *Gateway) serveUserinfo(w http.ResponseWriter, r *http.Request) {
+	if !g.allowAddress(w, r, stateOf(r)) {
+		return
+	}
 	err := g.authenticate(w, r)
+	if !g.allowUser(w, r, stateOf(r)) {
+		return
+	}
 	switch {
 	case errors.Is(err, session.ErrUnavailable):
 		stateOf(r).Error = err.Error()

@@ -65,6 +65,7 @@ type Gateway struct {
 	rules    *Rules
 	scrubber *Scrubber
 	admit    admission
+	limits   map[*config.Rule]*requestLimits
 	login    loginPaths
 	ready    readiness
 	draining atomic.Bool
@@ -113,6 +114,7 @@ func New(cfg *config.Config, deps Deps) *Gateway {
 		scrubber: deps.Forward.scrubber,
 		admit:    newAdmission(cfg, deps.Forward.hop),
 	}
+	g.limits = newRequestLimits(cfg.RequestLimits, g.rules, deps.Clock)
 	g.login.set(cfg.Login)
 	g.ready = readiness{sessions: deps.Sessions, dial: deps.Forward.Reach, clock: deps.Clock, log: deps.Log}
 	g.handler = g.chain()

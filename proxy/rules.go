@@ -130,6 +130,15 @@ func NewRules(cfg []config.Rule, def config.Access) (*Rules, error) {
 	return r, errors.Join(problems...)
 }
 
+// each visits the rules.
+func (r *Rules) each(visit func(*config.Rule)) {
+	for _, all := range []prefixes{r.protected, r.public} {
+		for _, e := range all.rules {
+			visit(e.Rule)
+		}
+	}
+}
+
 // access gives config's default its name. Only the exact word opens a path.
 func access(a config.Access) config.Access {
 	if a == config.Public {
