@@ -110,6 +110,9 @@ func warnings(cfg *config.Config, log zerolog.Logger, quick bool) {
 	if !cfg.Session.Cookie.Secure {
 		log.Warn().Msg("session.cookie.secure is off: the session cookie travels over plain http, where others can read it")
 	}
+	if hsts := cfg.SecurityHeaders.HSTS; hsts != nil && *hsts > 0 && len(cfg.TrustedProxies) == 0 && !cfg.TLS.Enabled() {
+		log.Warn().Msg("security_headers.hsts is never sent: neither tls nor trusted_proxies is set, so no request is known to be https")
+	}
 	if len(cfg.TrustedProxies) == 0 && !cfg.TLS.Enabled() && cfg.PublicURL != nil && cfg.PublicURL.Scheme == "https" {
 		log.Warn().Msg("public_url is https, but neither tls nor trusted_proxies is set: the application is told X-Forwarded-Proto: http, and every client seems to have the address of your TLS proxy; list that proxy in trusted_proxies")
 	}

@@ -58,6 +58,8 @@ type Config struct {
 	Headers []Header `mapstructure:"headers"`
 	// Requests is what is done to every request and response that passes.
 	Requests Requests `mapstructure:"requests"`
+	// SecurityHeaders are added to the application's answers. Default: none.
+	SecurityHeaders SecurityHeaders `mapstructure:"security_headers"`
 	// Limits bound one request.
 	Limits Limits `mapstructure:"limits"`
 	// ConnectionLimits bound the connections of clients.
@@ -151,6 +153,8 @@ type Rule struct {
 	// RequestLimits are this prefix's own. They replace the top-level ones as a whole and are counted apart from them; an empty
 	// section ({}) means none. Default: the top-level ones, together with all other paths that have none of their own.
 	RequestLimits *RequestLimits `mapstructure:"request_limits"`
+	// SecurityHeaders of this prefix, laid over the top-level ones key by key. Default: the top-level ones.
+	SecurityHeaders *SecurityHeaders `mapstructure:"security_headers"`
 }
 
 // The values of Rule.Unauthenticated; empty means: by what the client accepts.

@@ -54,7 +54,7 @@ func elementDefault(path string) string {
 
 func typeName(s *schema) string {
 	switch s.typ {
-	case durationType:
+	case durationType, reflect.PointerTo(durationType):
 		return "duration"
 	case sizeType:
 		return "size"
@@ -105,6 +105,12 @@ func formatValue(v reflect.Value) string {
 		return x.String()
 	case Vault, Size, netip.Prefix:
 		return fmt.Sprint(x)
+	}
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return ""
+		}
+		return formatValue(v.Elem())
 	}
 	if v.Kind() == reflect.Slice {
 		words := make([]string, v.Len())

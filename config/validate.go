@@ -83,6 +83,7 @@ func (c *Config) check() []finding {
 	k.migration(c)
 	k.headers(c)
 	k.bounds(c)
+	k.securityHeaders("security_headers", c.SecurityHeaders, c.SecurityHeaders)
 	k.connections(c.ConnectionLimits)
 	k.requestLimits("request_limits", c.RequestLimits)
 	return k.findings

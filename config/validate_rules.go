@@ -37,6 +37,9 @@ func (k *checker) rules(c *Config) {
 			k.add(key+".upstream", checkNotItself(r.Upstream, c.Listen))
 		}
 		k.add(key+".websocket", checkWebSocket(r, c.Upstream))
+		if r.SecurityHeaders != nil {
+			k.securityHeaders(key+".security_headers", *r.SecurityHeaders, r.SecurityHeaders.Over(c.SecurityHeaders))
+		}
 		if r.RequestLimits != nil {
 			k.requestLimits(key+".request_limits", *r.RequestLimits)
 		}

@@ -33,9 +33,11 @@ type Forwarder struct {
 	cookies []string
 	vault   Vault
 	streams *Streams
-	pages   *pages.Pages
-	log     zerolog.Logger
-	clock   func() time.Time
+	// security are the headers for browsers that answers get.
+	security perRule[*securityHeaders]
+	pages    *pages.Pages
+	log      zerolog.Logger
+	clock    func() time.Time
 	// hop is this process's name in hopHeader: random, so that no client knows it beforehand.
 	hop string
 }
@@ -91,6 +93,7 @@ func NewForwarder(cfg *config.Config, deps ForwarderDeps) (*Forwarder, error) {
 		pages:     deps.Pages,
 		log:       deps.Log,
 		clock:     deps.Clock,
+		security:  newSecurityHeaders(cfg.SecurityHeaders, rules),
 	}
 	add := func(to *config.Upstream) error {
 		if to == nil || f.upstreams[to.String()] != nil {
@@ -242,6 +245,10 @@ func (f *Forwarder) receive(resp *http.Response) error {
 		return fmt.Errorf("the application answered with status %d, which is none", resp.StatusCode)
 	}
 	f.clean(resp)
+	if !s.upgraded {
+		f.security.of(s.decision.Rule).add(resp.Header, s.HTTPS)
+		s.relayed = true
+	}
 	// Only a body without a known length is followed by trailers in HTTP/1.1.
 	s.trailers = resp.ContentLength < 0 || resp.ProtoMajor > 1
 	f.streams.watch(resp, s)
@@ -324,6 +331,11 @@ func (f *Forwarder) Send(ctx context.Context, in *http.Request, method, target s
 func (f *Forwarder) Relay(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 	removeHopByHop(resp.Header)
 	f.clean(resp)
+	// The application's login form is a page of its own, to be framed or not.
+	s := stateOf(r)
+	decision, _ := f.rules.Decide(s.path)
+	f.security.of(decision.Rule).add(resp.Header, s.HTTPS)
+	s.relayed = true
 	for name, values := range resp.Header {
 		w.Header()[name] = append(w.Header()[name], values...)
 	}
@@ -332,7 +344,7 @@ func (f *Forwarder) Relay(w http.ResponseWriter, r *http.Request, resp *http.Res
 		return
 	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		stateOf(r).Error = "answer cut off: " + err.Error()
+		s.Error = "answer cut off: " + err.Error()
 		panic(http.ErrAbortHandler) // the client must see that it is not complete (X05)
 	}
 }

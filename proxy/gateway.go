@@ -65,7 +65,7 @@ type Gateway struct {
 	rules    *Rules
 	scrubber *Scrubber
 	admit    admission
-	limits   map[*config.Rule]*requestLimits
+	limits   perRule[*requestLimits]
 	login    loginPaths
 	ready    readiness
 	draining atomic.Bool

@@ -26,6 +26,7 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 		s.Rule = "refused" // until a rule or an endpoint has taken it
 
 		resp := newResponse(w, r, g.scrubber, g.cfg.Timeouts.Body, s)
+		resp.hsts = g.Forward.security.of(nil).hsts(s.HTTPS)
 		defer resp.leave()
 		r = r.WithContext(&requestContext{Context: r.Context(), state: s})
 		s.body = g.boundBody(resp, r)

@@ -20,8 +20,8 @@ type requestLimits struct {
 
 // newRequestLimits makes the limits of each rule that has its own, and those of all other paths, whose key is nil. It gives nil when
 // there are none at all.
-func newRequestLimits(top config.RequestLimits, rules *Rules, clock func() time.Time) map[*config.Rule]*requestLimits {
-	all := make(map[*config.Rule]*requestLimits)
+func newRequestLimits(top config.RequestLimits, rules *Rules, clock func() time.Time) perRule[*requestLimits] {
+	all := make(perRule[*requestLimits])
 	rules.each(func(rule *config.Rule) {
 		if rule.RequestLimits != nil {
 			all[rule] = newLimits(*rule.RequestLimits, clock)
@@ -46,20 +46,9 @@ func newLimits(cfg config.RequestLimits, clock func() time.Time) *requestLimits 
 	return &requestLimits{user: limiter(cfg.PerUser), address: limiter(cfg.PerAddress)}
 }
 
-// limitsOf gives the limits a request is under: its rule's own, or those at the top.
-func (g *Gateway) limitsOf(rule *config.Rule) *requestLimits {
-	if g.limits == nil {
-		return nil
-	}
-	if own, ok := g.limits[rule]; ok {
-		return own
-	}
-	return g.limits[nil]
-}
-
 // allowAddress counts a request under its client's address, and answers it when it is one too many.
 func (g *Gateway) allowAddress(w http.ResponseWriter, r *http.Request, s *state) bool {
-	limits := g.limitsOf(s.decision.Rule)
+	limits := g.limits.of(s.decision.Rule)
 	if limits == nil || limits.address == nil {
 		return true
 	}
@@ -72,7 +61,7 @@ func (g *Gateway) allowAddress(w http.ResponseWriter, r *http.Request, s *state)
 
 // allowUser counts a request under its user, whichever of their sessions it has, and answers it when it is one too many.
 func (g *Gateway) allowUser(w http.ResponseWriter, r *http.Request, s *state) bool {
-	limits := g.limitsOf(s.decision.Rule)
+	limits := g.limits.of(s.decision.Rule)
 	if limits == nil || limits.user == nil || !s.signedIn() {
 		return true
 	}

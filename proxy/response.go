@@ -23,6 +23,8 @@ type response struct {
 	state   *state
 	// cookie is the gateway's own cookie, renewed or cleared, for whatever the answer will be.
 	cookie *http.Cookie
+	// hsts goes with the gateway's own answers.
+	hsts   []string
 	status int
 	bytes  int64
 	hints  int
@@ -128,6 +130,9 @@ func (w *response) seal(status int) {
 		// Or net/http would guess one: an upload without a type, inert under the application's nosniff,
 		// would become a page that runs.
 		w.Header()["Content-Type"] = nil
+	}
+	if w.hsts != nil && !w.state.relayed && status >= http.StatusOK {
+		w.Header()[hstsHeader] = w.hsts
 	}
 	if w.cookie != nil {
 		http.SetCookie(w, w.cookie)

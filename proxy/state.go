@@ -33,6 +33,8 @@ type state struct {
 	call *stream
 	// cancel ends a request to an application that is asked by HTTP/2; nil for others, whose connection is closed.
 	cancel context.CancelFunc
+	// relayed: the answer is the application's, not one of the gateway's own.
+	relayed bool
 	// trailers may follow the application's answer.
 	trailers bool
 	// writer is the answer, for streams that are cut from outside; cut says why.
