@@ -18,10 +18,11 @@ const module = "gatehouse"
 // and proxy meet only in command, which wires everything. main.go is the folder "".
 var mayImport = map[string][]string{
 	"":          {"command"},
-	"command":   {"admin", "config", "database", "login", "pages", "proxy", "ratelimit", "sample", "session", "telemetry"},
+	"command":   {"admin", "assertion", "config", "database", "login", "pages", "proxy", "ratelimit", "sample", "session", "telemetry"},
 	"admin":     {"config", "ratelimit", "session", "telemetry"},
 	"login":     {"config", "database", "pages", "ratelimit", "session", "telemetry"},
-	"proxy":     {"config", "pages", "ratelimit", "session", "telemetry"},
+	"proxy":     {"assertion", "config", "pages", "ratelimit", "session", "telemetry"},
+	"assertion": {"config"},
 	"pages":     {"config", "telemetry"},
 	"ratelimit": {"config", "telemetry"},
 	"session":   {"config", "database", "telemetry"},
@@ -142,6 +143,8 @@ func TestTheTableBites(t *testing.T) {
 		{"gatehouse/database", "gatehouse/session", false},
 		{"gatehouse/proxy", "gatehouse/database", false},
 		{"gatehouse/telemetry", "gatehouse/config", false},
+		{"gatehouse/assertion", "gatehouse/session", false},
+		{"gatehouse/login", "gatehouse/assertion", false},
 		{"gatehouse/sample", "gatehouse/session", false},
 		{"gatehouse/proxy", "gatehouse/internal/testredis", false},
 		{"gatehouse/proxy", faultPoints, false},

@@ -56,6 +56,10 @@ type Config struct {
 	// Headers are the identity headers the application gets. Default: X-User-Id, X-User-Email,
 	// X-User-Name, X-User-Role and X-User-Email-Verified. An empty list ([]) means none.
 	Headers []Header `mapstructure:"headers"`
+	// Assertion is the signed form of the identity headers. Default: none.
+	Assertion Assertion `mapstructure:"assertion"`
+	// IdentitySecretHeader tells the application that a request has come through the gateway. Default: none.
+	IdentitySecretHeader IdentitySecretHeader `mapstructure:"identity_secret_header"`
 	// Requests is what is done to every request and response that passes.
 	Requests Requests `mapstructure:"requests"`
 	// SecurityHeaders are added to the application's answers. Default: none.

@@ -163,7 +163,7 @@ func TestDefaults(t *testing.T) {
 // Every value arrives in its type, and host names in the form they are compared in.
 func TestValues(t *testing.T) {
 	t.Parallel()
-	app, file := good(t, "app"), good(t, "file")
+	app, file, signed := good(t, "app"), good(t, "file"), good(t, "assertion")
 	no := false
 	for _, c := range []struct {
 		name      string
@@ -208,6 +208,9 @@ func TestValues(t *testing.T) {
 		{"insecure cookie", file.Session.Cookie.Name, "gatehouse"},
 		{"embedded", file.Redis.Embedded(), true},
 		{"password file", file.Redis.Password.Reveal(), "hunter2"},
+		{"assertion", signed.Assertion, config.Assertion{Header: "X-Signed-User", Algorithm: "ES256", KeyFile: "testdata/keys.pem", Audience: "shop", Lifetime: 2 * time.Minute}},
+		{"issuer", signed.IssuerOf(), "https://app.example.com"},
+		{"secret header", signed.IdentitySecretHeader.Secret.Reveal(), "0123456789abcdef0123456789abcdef"},
 		{"headers replace the default", file.Headers, []config.Header{{Name: "Authorization", Value: "userId", Encoding: "percent"}, {Name: "Remote-User", Value: "email", Encoding: "raw-utf8"}}},
 	} {
 		if got, want := dump(c.got), dump(c.want); got != want {

@@ -82,6 +82,8 @@ func (c *Config) check() []finding {
 	k.sessionDatabase(c)
 	k.migration(c)
 	k.headers(c)
+	k.assertion(c)
+	k.identitySecret(c.IdentitySecretHeader)
 	k.bounds(c)
 	k.securityHeaders("security_headers", c.SecurityHeaders, c.SecurityHeaders)
 	k.connections(c.ConnectionLimits)

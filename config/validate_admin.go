@@ -1,9 +1,6 @@
 package config
 
-import (
-	"net"
-	"strings"
-)
+import "net"
 
 // admin checks the operator's listener.
 func (k *checker) admin(c *Config) {
@@ -49,13 +46,5 @@ func CheckAdminToken(s Secret) error {
 }
 
 func checkAdminToken(s Secret) *fault {
-	const fix = "make one with: openssl rand -hex 32"
-	token := strings.TrimSpace(s.Reveal())
-	switch {
-	case len(token) < MinAdminToken:
-		return faultf(fix, "has %d characters, which can be guessed; it needs at least %d", len(token), MinAdminToken)
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return faultf(fix, "holds a space, a line break or another character that no Authorization header can carry")
-	}
-	return nil
+	return checkRandom(s, MinAdminToken, "that no Authorization header can carry")
 }

@@ -42,6 +42,7 @@ func (k *checker) headers(c *Config) {
 		}
 		k.add(key+".encoding", oneOf(h.Encoding, EncodingPercent, EncodingRawUTF8))
 	}
+	k.ownHeaders(c, owned)
 	for i, name := range c.Requests.AllowHeaders {
 		key := entry("requests.allow_headers", i)
 		if !token(name) {
