@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"gatehouse/assertion"
 	"gatehouse/config"
 	"gatehouse/login/users"
 	"gatehouse/pages"
@@ -106,6 +107,10 @@ func checkAround(ctx context.Context, out io.Writer, cfg *config.Config, bad *co
 			err = fmt.Errorf("%w; correct it, or take it out of the folder to get the embedded page back", err)
 		}
 		report("pages.templates: "+cfg.Pages.Templates, err)
+	}
+	if cfg.Assertion.Enabled() && !bad.About("assertion") {
+		n, err := assertion.Check(cfg.Assertion)
+		report(fmt.Sprintf("assertion.key_file: %s, %s", cfg.Assertion.KeyFile, plural(n, "key")), err)
 	}
 	if cfg.TLS.Enabled() && !bad.About("tls") {
 		report("tls.cert_file: "+cfg.TLS.CertFile, proxy.CheckCertificate(cfg.TLS))

@@ -78,7 +78,11 @@ func printExplanation(out io.Writer, cfg *config.Config, e proxy.Explanation) {
 	line("app", "%s %s at %s", e.Method, e.Target, e.Upstream)
 	line("headers", "deleted from the client's request, however spelled: %s", strings.Join(e.Identity, ", "))
 	line("", "deleted as well: X-Forwarded-*, Forwarded, X-Real-Ip and the like; the gateway's own cookie is cut out")
-	line("", "set: X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, X-Request-Id, and for a logged-in user, for example:")
+	secret := ""
+	if cfg.IdentitySecretHeader.Enabled() {
+		secret = cfg.IdentitySecretHeader.Name + ", "
+	}
+	line("", "set: X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, X-Request-Id, %sand for a logged-in user, for example:", secret)
 	for _, h := range e.Headers {
 		line("", "  %s: %s", h.Name, h.Value)
 	}

@@ -113,8 +113,19 @@ func warnings(cfg *config.Config, log zerolog.Logger, quick bool) {
 	if hsts := cfg.SecurityHeaders.HSTS; hsts != nil && *hsts > 0 && len(cfg.TrustedProxies) == 0 && !cfg.TLS.Enabled() {
 		log.Warn().Msg("security_headers.hsts is never sent: neither tls nor trusted_proxies is set, so no request is known to be https")
 	}
+	readableByAll(log, map[string]string{"assertion.key_file": cfg.Assertion.KeyFile, "identity_secret_header.secret_file": cfg.IdentitySecretHeader.SecretFile})
 	if len(cfg.TrustedProxies) == 0 && !cfg.TLS.Enabled() && cfg.PublicURL != nil && cfg.PublicURL.Scheme == "https" {
 		log.Warn().Msg("public_url is https, but neither tls nor trusted_proxies is set: the application is told X-Forwarded-Proto: http, and every client seems to have the address of your TLS proxy; list that proxy in trusted_proxies")
+	}
+}
+
+// readableByAll says of each file with a secret that others on this machine may read it: whoever reads assertion.key_file can
+// be anybody to the application.
+func readableByAll(log zerolog.Logger, files map[string]string) {
+	for key, file := range files {
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 {
+			log.Warn().Str("file", file).Msg(key + " can be read by every user of this machine, who can then be anybody to the application: chmod 600, and let the file belong to the gateway's user")
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"gatehouse/admin"
+	"gatehouse/assertion"
 	"gatehouse/config"
 	"gatehouse/internal/fault"
 	"gatehouse/login"
@@ -76,6 +77,9 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 		forwarding.Strip = login.IdentityHeaders(cfg.Login.App)
 		g.sessions.OnEnd(vault.Forget)
 	}
+	if err = g.addAssertions(cfg, &forwarding); err != nil {
+		return g, err
+	}
 	if g.forward, err = proxy.NewForwarder(cfg, forwarding); err != nil {
 		return g, err
 	}
@@ -105,6 +109,23 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 		g.onClose(g.admin.Close)
 	}
 	return g, nil
+}
+
+// addAssertions gives the forwarder what the application may ask for besides the identity headers: signed identity and a shared
+// secret.
+func (g *gateway) addAssertions(cfg *config.Config, deps *proxy.ForwarderDeps) (err error) {
+	if deps.Secret, err = assertion.NewSecret(cfg.IdentitySecretHeader, clock, g.log); err != nil || !cfg.Assertion.Enabled() {
+		return err
+	}
+	if deps.Assertions, err = assertion.New(cfg, clock, g.log); err != nil {
+		return err
+	}
+	g.sessions.OnEnd(func(ids []session.ID) {
+		for _, id := range ids {
+			deps.Assertions.Forget(id)
+		}
+	})
+	return nil
 }
 
 func (g *gateway) onClose(f func() error) { g.closers = append(g.closers, f) }

@@ -43,13 +43,15 @@ func (g *Gateway) serveEndpoint(w http.ResponseWriter, r *http.Request) {
 		g.Pages.Problem(w, r, pages.Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "Only GET and HEAD are answered here."})
 		return
 	}
-	switch strings.TrimPrefix(s.path.Match, endpointPrefix) {
-	case "/healthz":
+	switch endpoint := strings.TrimPrefix(s.path.Match, endpointPrefix); {
+	case endpoint == "/healthz":
 		writeJSON(w, r, http.StatusOK, map[string]string{"status": "ok"})
-	case "/readyz":
+	case endpoint == "/readyz":
 		g.serveReady(w, r)
-	case "/userinfo":
+	case endpoint == "/userinfo":
 		g.serveUserinfo(w, r)
+	case endpoint == "/jwks.json" && g.Forward.assertions != nil:
+		g.serveJWKS(w, r)
 	default:
 		g.Pages.Problem(w, r, pages.Problem{Status: http.StatusNotFound, Code: "not_found", Message: "There is no such page of the gateway."})
 	}

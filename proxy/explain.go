@@ -28,7 +28,7 @@ type Explanation struct {
 	Unauthenticated string
 	Upstream        string
 	// Identity are the names deleted from every request. Headers are those the application gets for the
-	// example user, in the form they are sent.
+	// example user, in the form they are sent; of an assertion it is said what it is.
 	Identity []string
 	Headers  []HeaderValue
 }
@@ -78,11 +78,20 @@ func Explain(cfg *config.Config, method, target string) (Explanation, error) {
 		"redirect": "303 to " + cfg.Login.Path,
 		"json":     "401 JSON",
 	}[how]
-	scrubber := NewScrubber(cfg.Headers, cfg.Requests)
+	scrubber := newScrubber(cfg)
 	for _, h := range cfg.Headers {
 		e.Identity = append(e.Identity, h.Name)
 	}
+	if cfg.Assertion.Enabled() {
+		e.Identity = append(e.Identity, cfg.Assertion.Header)
+	}
+	if cfg.IdentitySecretHeader.Enabled() {
+		e.Identity = append(e.Identity, cfg.IdentitySecretHeader.Name)
+	}
 	e.Headers = scrubber.Identity(exampleUser(e.Roles), func(string, string) {})
+	if a := cfg.Assertion; a.Enabled() {
+		e.Headers = append(e.Headers, HeaderValue{Name: a.Header, Value: "(a JWT for " + a.Audience + ", signed by " + a.Algorithm + ")"})
+	}
 	return e, nil
 }
 

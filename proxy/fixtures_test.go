@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"gatehouse/assertion"
 	"gatehouse/config"
 	"gatehouse/pages"
 	"gatehouse/session"
@@ -161,7 +162,16 @@ func newLab(t testing.TB, app http.Handler, change func(*config.Config), strip .
 	}
 	cookies := session.NewCookies(cfg.Session.Cookie, cfg.Session.Absolute)
 	l.streams = NewStreams(l.sessions, l.metrics)
-	forward, err := NewForwarder(cfg, ForwarderDeps{Strip: strip, Cookies: cookies, Streams: l.streams, Pages: views, Log: log, Clock: time.Now})
+	deps := ForwarderDeps{Strip: strip, Cookies: cookies, Streams: l.streams, Pages: views, Log: log, Clock: time.Now}
+	if deps.Secret, err = assertion.NewSecret(cfg.IdentitySecretHeader, time.Now, log); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Assertion.Enabled() {
+		if deps.Assertions, err = assertion.New(cfg, time.Now, log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forward, err := NewForwarder(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"gatehouse/assertion"
 	"gatehouse/config"
 	"gatehouse/pages"
 	"gatehouse/session"
@@ -36,8 +37,12 @@ type Forwarder struct {
 	// security are the headers for browsers that answers get.
 	security perRule[*securityHeaders]
 	pages    *pages.Pages
-	log      zerolog.Logger
-	clock    func() time.Time
+	// assertions and secret are nil unless they are set up; assertionName and secretName are canonical.
+	assertions                *assertion.Signer
+	secret                    *assertion.Secret
+	assertionName, secretName string
+	log                       zerolog.Logger
+	clock                     func() time.Time
 	// hop is this process's name in hopHeader: random, so that no client knows it beforehand.
 	hop string
 }
@@ -51,10 +56,13 @@ type ForwarderDeps struct {
 	// AppCookie is nil unless sessions move from the application's table.
 	AppCookie *session.AppCookie
 	Vault     Vault
-	Streams   *Streams
-	Pages     *pages.Pages
-	Log       zerolog.Logger
-	Clock     func() time.Time
+	// Assertions signs who the user is, and Secret is what the application knows the gateway by; both may be nil.
+	Assertions *assertion.Signer
+	Secret     *assertion.Secret
+	Streams    *Streams
+	Pages      *pages.Pages
+	Log        zerolog.Logger
+	Clock      func() time.Time
 }
 
 func ownCookies(ours session.Cookies, app *session.AppCookie) []string {
@@ -84,16 +92,20 @@ func NewForwarder(cfg *config.Config, deps ForwarderDeps) (*Forwarder, error) {
 		return nil, err
 	}
 	f := &Forwarder{
-		upstreams: make(map[string]*upstream),
-		rules:     rules,
-		scrubber:  NewScrubber(cfg.Headers, cfg.Requests, deps.Strip...),
-		cookies:   ownCookies(deps.Cookies, deps.AppCookie),
-		vault:     deps.Vault,
-		streams:   deps.Streams,
-		pages:     deps.Pages,
-		log:       deps.Log,
-		clock:     deps.Clock,
-		security:  newSecurityHeaders(cfg.SecurityHeaders, rules),
+		upstreams:     make(map[string]*upstream),
+		rules:         rules,
+		scrubber:      newScrubber(cfg, deps.Strip...),
+		cookies:       ownCookies(deps.Cookies, deps.AppCookie),
+		vault:         deps.Vault,
+		assertions:    deps.Assertions,
+		secret:        deps.Secret,
+		assertionName: http.CanonicalHeaderKey(cfg.Assertion.Header),
+		secretName:    http.CanonicalHeaderKey(cfg.IdentitySecretHeader.Name),
+		streams:       deps.Streams,
+		security:      newSecurityHeaders(cfg.SecurityHeaders, rules),
+		pages:         deps.Pages,
+		log:           deps.Log,
+		clock:         deps.Clock,
 	}
 	add := func(to *config.Upstream) error {
 		if to == nil || f.upstreams[to.String()] != nil {
@@ -178,9 +190,7 @@ func (f *Forwarder) rewrite(pr *httputil.ProxyRequest) {
 		pr.Out.Header["Te"] = []string{"trailers"}
 	}
 	f.setCookie(pr.Out.Header, s)
-	for _, h := range f.scrubber.Identity(s.session.Record, f.dropped) {
-		pr.Out.Header[h.Name] = []string{h.Value}
-	}
+	f.setIdentity(pr.Out.Header, s.session.Record)
 	if isWebSocket(pr.In) {
 		s.handshake = true
 	}
@@ -204,6 +214,9 @@ func (f *Forwarder) dress(out *http.Request, s *state) {
 	h["X-Forwarded-Proto"] = []string{proto}
 	h[requestIDHeader] = []string{s.ID}
 	h[hopHeader] = append(h[hopHeader], f.hop)
+	if f.secret != nil {
+		h[f.secretName] = []string{f.secret.Value()}
+	}
 }
 
 // setCookie cuts the gateway's cookie out (S02) and lets the vault replay the application's.
@@ -223,11 +236,6 @@ func (f *Forwarder) setCookie(h http.Header, s *state) {
 		return
 	}
 	h["Cookie"] = []string{line}
-}
-
-// dropped is told of identity headers that were too long to send.
-func (f *Forwarder) dropped(name, why string) {
-	f.log.Warn().Str("header", name).Msg("identity header not sent: " + why)
 }
 
 // receive looks the application's answer over before anything of it goes out.

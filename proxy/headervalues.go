@@ -19,6 +19,8 @@ type HeaderValue struct{ Name, Value string }
 // headers together; over that the application answers 400 to everything the user does.
 const maxHeaderValue = 4 << 10
 
+const tooLong = "longer than 4 KiB"
+
 // rawUTF8 is the value of config.Header.Encoding that leaves UTF-8 as it is.
 const rawUTF8 = "raw-utf8"
 
@@ -78,7 +80,7 @@ func (s *Scrubber) Identity(rec *session.Record, dropped func(name, why string))
 	if rec == nil {
 		return nil
 	}
-	values := make([]HeaderValue, 0, len(s.headers))
+	values := make([]HeaderValue, 0, len(s.headers)+1) // and the assertion
 	for _, h := range s.headers {
 		value, why := encodeValue(h.value(rec), h.raw)
 		if why != "" {
@@ -102,7 +104,7 @@ func (s *Scrubber) Identity(rec *session.Record, dropped func(name, why string))
 // cannot be sent as they are are not sent: encoded, they could be another user's.
 func encodeValue(value string, raw bool) (encoded, why string) {
 	if len(value) > maxHeaderValue {
-		return "", "longer than 4 KiB"
+		return "", tooLong
 	}
 	if raw {
 		if !isSendable(value) {
@@ -111,7 +113,7 @@ func encodeValue(value string, raw bool) (encoded, why string) {
 		return value, ""
 	}
 	if encoded = percentEncode(value); len(encoded) > maxHeaderValue {
-		return "", "longer than 4 KiB"
+		return "", tooLong
 	}
 	return encoded, ""
 }
