@@ -140,10 +140,13 @@ func expressFolder(t *testing.T) string {
 	return folder
 }
 
-// installExpress installs the packages once, beside the gateway's binary, with which they are removed.
-var installExpress = sync.OnceValues(func() (string, error) {
-	folder := filepath.Join(filepath.Dir(binary), "express")
-	if err := os.CopyFS(folder, os.DirFS(expressSource)); err != nil {
+// installExpress installs the packages once.
+var installExpress = sync.OnceValues(func() (string, error) { return npmInstall(expressSource) })
+
+// npmInstall copies a Node application and installs its packages, beside the gateway's binary, with which they are removed.
+func npmInstall(source string) (string, error) {
+	folder := filepath.Join(filepath.Dir(binary), filepath.Base(source))
+	if err := os.CopyFS(folder, os.DirFS(source)); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -152,10 +155,10 @@ var installExpress = sync.OnceValues(func() (string, error) {
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund")
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci for %s: %w (npm comes with `make test`; the packages come from npm's registry)\n%s", expressSource, err, out)
+		return "", fmt.Errorf("npm ci for %s: %w (npm comes with `make test`; the packages come from npm's registry)\n%s", source, err, out)
 	}
 	return folder, nil
-})
+}
 
 // who is what the application says of its caller.
 type who struct {
