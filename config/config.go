@@ -75,6 +75,8 @@ type Config struct {
 	Timeouts Timeouts `mapstructure:"timeouts"`
 	// TLS makes the gateway itself answer https.
 	TLS TLS `mapstructure:"tls"`
+	// Verify answers web servers that ask about each request.
+	Verify Verify `mapstructure:"verify"`
 	// Pages are the pages people see.
 	Pages Pages `mapstructure:"pages"`
 	// Admin is the operator's listener.

@@ -114,6 +114,7 @@ func (k *checker) gateway(c *Config) {
 	k.add("log.level", oneOf(c.Log.Level, "debug", "info", "warn", "error"))
 	k.add("log.format", oneOf(c.Log.Format, "auto", "json", "console"))
 	k.admin(c)
+	k.verify(c)
 	if len(c.Methods) == 0 {
 		k.add("methods", faultf("list the methods, or delete the line for the default", "is empty, every request would be refused"))
 	}

@@ -16,7 +16,7 @@ import (
 // several times a second, so the first retry after its return succeeds.
 const retryOutage = 2 * time.Second
 
-// serveApp decides who may pass, and passes the request on.
+// serveApp decides who may pass, and passes the request on, or tells the web server that asks that it may.
 func (g *Gateway) serveApp(w http.ResponseWriter, r *http.Request) {
 	s := stateOf(r)
 	decision, no := g.decide(s.path)
@@ -26,7 +26,10 @@ func (g *Gateway) serveApp(w http.ResponseWriter, r *http.Request) {
 			tell: "The address of this request can be read in more than one way, so it was not passed on."})
 		return
 	}
-	s.decision, s.Rule = decision, decision.Name
+	s.decision = decision
+	if s.about == nil {
+		s.Rule = decision.Name
+	}
 	// Before anything is looked up: who is over the limit costs no more than this.
 	if !g.allowAddress(w, r, s) {
 		return
@@ -55,6 +58,10 @@ func (g *Gateway) serveApp(w http.ResponseWriter, r *http.Request) {
 				Message: "You are logged in, but not allowed to see this page."})
 			return
 		}
+	}
+	if s.about != nil {
+		g.allow(w, r)
+		return
 	}
 	g.Forward.ServeHTTP(w, r)
 }

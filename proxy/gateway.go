@@ -66,6 +66,7 @@ type Gateway struct {
 	scrubber *Scrubber
 	admit    admission
 	limits   perRule[*requestLimits]
+	asks     verifier
 	login    loginPaths
 	ready    readiness
 	draining atomic.Bool
@@ -113,6 +114,7 @@ func New(cfg *config.Config, deps Deps) *Gateway {
 		rules:    deps.Forward.rules,
 		scrubber: deps.Forward.scrubber,
 		admit:    newAdmission(cfg, deps.Forward.hop),
+		asks:     newVerifier(cfg),
 	}
 	g.limits = newRequestLimits(cfg.RequestLimits, g.rules, deps.Clock)
 	g.login.set(cfg.Login)
@@ -126,6 +128,7 @@ func (g *Gateway) chain() http.Handler {
 	var h http.Handler = http.HandlerFunc(g.route)
 	h = g.scrub(h)   // no header of the client's says who it is
 	h = g.judge(h)   // method, target, host and limits, or a refusal
+	h = g.verify(h)  // a request a web server asks about takes the place of the one that asks
 	h = g.survive(h) // a panic is one request's 500
 	h = g.observe(h) // id, client address, access line, metrics
 	return h
@@ -156,6 +159,12 @@ func (g *Gateway) scrub(next http.Handler) http.Handler {
 func (g *Gateway) route(w http.ResponseWriter, r *http.Request) {
 	s := stateOf(r)
 	path := s.path.Raw
+	if s.about != nil {
+		if what := g.endpointFor(r.Method, s.path); what != "" {
+			g.ownPath(w, r, what)
+			return
+		}
+	}
 	switch {
 	case s.path.Asterisk:
 		g.serveAsterisk(w, r)

@@ -19,6 +19,7 @@ type Scrubber struct {
 	headers  []identityHeader
 	owned    nameSet // identity headers
 	denied   nameSet // identity headers and untrusted ones
+	rewrites nameSet // headers that stand for another path
 	private  nameSet // headers by which the application tells the gateway alone who has logged in
 	allowed  map[string]bool
 	response bool
@@ -37,6 +38,9 @@ var untrusted = []string{
 	"Proxy",
 }
 
+// rewriting are those of them by which some applications take another path than the request's.
+var rewriting = []string{"X-Original-Url", "X-Original-Uri", "X-Rewrite-Url", "X-Rewrite-Uri"}
+
 const forwardedPrefix = "x-forwarded-"
 
 // NewScrubber takes the identity headers and the allow-list. A name on the allow-list that
@@ -51,6 +55,9 @@ func NewScrubber(headers []config.Header, requests config.Requests, private ...s
 	}
 	for _, name := range untrusted {
 		s.denied.add(name)
+	}
+	for _, name := range rewriting {
+		s.rewrites.add(name)
 	}
 	for _, name := range private {
 		s.private.add(name)
@@ -77,6 +84,21 @@ func (s *Scrubber) mustGo(name string) bool {
 		return true
 	}
 	return s.denied.has(name) || hasForwardedPrefix(name)
+}
+
+// disguise says by which header a request that another server passes on would deceive the application, "" for none:
+// one that reads like an identity header and is spelled otherwise, which that server deletes the real name of only (H02),
+// or one by which frameworks take another path than the one that is judged (H04).
+func (s *Scrubber) disguise(h http.Header) string {
+	for name := range h {
+		if s.owned.has(name) && !isPlainName(name) {
+			return "a header that reads like an identity header, in another spelling"
+		}
+		if s.rewrites.has(name) {
+			return "a header by which applications take another path, such as X-Original-Url"
+		}
+	}
+	return ""
 }
 
 // StripResponse deletes identity headers, however spelled, from an answer's headers or trailers, in

@@ -47,20 +47,20 @@ func trusting(t testing.TB) func(*config.Config) {
 	}
 }
 
-// recorder is an application that keeps the last request's header.
-type recorder struct {
+// headerApp is an application that keeps the last request's header.
+type headerApp struct {
 	mu   sync.Mutex
 	last http.Header
 }
 
-func (a *recorder) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+func (a *headerApp) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = r.Header
 }
 
 // got gives the values of every header whose name reads like this one.
-func (a *recorder) got(name string) (values []string) {
+func (a *headerApp) got(name string) (values []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for n, v := range a.last {
@@ -90,7 +90,7 @@ func subOf(t *testing.T, token string) string {
 // every request.
 func TestH01AssertionAndSecretCannotBeForged(t *testing.T) {
 	t.Parallel()
-	app := &recorder{}
+	app := &headerApp{}
 	l := newLab(t, app, trusting(t))
 	ada, uma := l.sessions.add(session.User{ID: "1"}), l.sessions.add(session.User{ID: "2"})
 	l.get(t, "/", ada)
@@ -125,7 +125,7 @@ func TestH01AssertionAndSecretCannotBeForged(t *testing.T) {
 // One assertion serves all requests of a session, and a change of what it says makes a new one at once.
 func TestAssertionIsMadeOncePerSession(t *testing.T) {
 	t.Parallel()
-	app := &recorder{}
+	app := &headerApp{}
 	l := newLab(t, app, trusting(t))
 	token := l.sessions.add(session.User{ID: "1", Role: "admin"})
 	seen := map[string]bool{}
@@ -155,7 +155,7 @@ func TestAssertionIsMadeOncePerSession(t *testing.T) {
 // The gateway's own requests to the application, such as a login's, bear the secret; they are nobody's.
 func TestSecretOfTheGatewaysOwnRequests(t *testing.T) {
 	t.Parallel()
-	app := &recorder{}
+	app := &headerApp{}
 	l := newLab(t, app, trusting(t))
 	l.login.do = func(_ http.ResponseWriter, r *http.Request) {
 		resp, err := l.gateway.Forward.Send(r.Context(), r, http.MethodGet, "/whoami", nil, nil)
@@ -235,7 +235,7 @@ func TestJWKS(t *testing.T) {
 // What no application would take is not sent, and said.
 func TestTooLongAssertionIsNotSent(t *testing.T) {
 	t.Parallel()
-	app := &recorder{}
+	app := &headerApp{}
 	l := newLab(t, app, trusting(t))
 	l.get(t, "/", l.sessions.add(session.User{ID: "1", Name: strings.Repeat("x", 3500)}))
 	if got := app.got("X-Gatehouse-Assertion"); len(got) != 0 || !slices.Equal(app.got("X-User-Id"), []string{"1"}) {

@@ -20,7 +20,11 @@ const requestIDHeader = "X-Request-Id"
 func (g *Gateway) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := &state{began: g.Clock()}
-		s.Client, s.peer = ClientAddress(r, g.cfg.TrustedProxies)
+		proxies := g.cfg.TrustedProxies
+		if g.asks.asked(r) {
+			proxies = g.asks.proxies
+		}
+		s.Client, s.peer = ClientAddress(r, proxies)
 		s.HTTPS = ForwardedProto(r, s.peer) == "https"
 		s.ID = requestID(r.Header, s.peer)
 		s.Rule = "refused" // until a rule or an endpoint has taken it
@@ -41,6 +45,9 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 // record writes the access line and counts the request.
 func (g *Gateway) record(w *response, r *http.Request, s *state) {
 	took := g.Clock().Sub(s.began)
+	if s.about != nil {
+		r = s.about.Request
+	}
 	path := s.path.Raw
 	if path == "" {
 		path = refusedPath(r.RequestURI)

@@ -114,6 +114,9 @@ func (w *response) WriteHeader(status int) {
 		w.hint(status)
 		return
 	}
+	if about := w.state.about; about != nil && w.status == 0 {
+		status = about.translate(w.Header(), status)
+	}
 	w.seal(status)
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -14,8 +14,10 @@ import (
 // request's context; it belongs to the request's goroutine.
 type state struct {
 	telemetry.Request
-	began    time.Time
-	peer     bool // the peer is a trusted proxy
+	began time.Time
+	peer  bool // the peer is a trusted proxy
+	// about is the request a web server asks about, nil when this one is to be passed on.
+	about    *inquiry
 	path     Path
 	decision Decision
 

@@ -37,6 +37,11 @@ func (g *Gateway) admitWebSocket(w http.ResponseWriter, r *http.Request, s *stat
 	rule := s.decision.Rule
 	// An application that is asked by HTTP/2 cannot be asked for an upgrade (RFC 9113, 8.6).
 	if rule != nil && !rule.AllowsWebSocket() || g.Forward.upstreamOf(s.decision).http2() {
+		if s.about != nil { // the header is the web server's to pass on, out of reach here
+			s.Error = "WebSocket handshake under a rule without them"
+			g.Pages.JSON(w, r, pages.Problem{Status: http.StatusForbidden, Code: "forbidden", Message: "There are no WebSockets here."})
+			return false
+		}
 		// Without the header it is an ordinary GET, to be judged as such by the app (X02).
 		r.Header.Del("Upgrade")
 		return true
