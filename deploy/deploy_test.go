@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -281,6 +282,55 @@ func TestNginx(t *testing.T) {
 	// Outside comments: appending would keep what the client claims.
 	if regexp.MustCompile(`(?m)^[^#]*proxy_add_x_forwarded_for`).MatchString(text) {
 		t.Error("X-Forwarded-For is appended to")
+	}
+}
+
+// TestReadmeTraefik: there is no Traefik to run here, so its example's essentials are read. The other web servers' run in e2e.
+func TestReadmeTraefik(t *testing.T) {
+	t.Parallel()
+	block := regexp.MustCompile("(?s)```yml\n(.*?)```").FindStringSubmatch(read(t, "../README.md"))
+	if block == nil {
+		t.Fatal("no example for Traefik in the README")
+	}
+	var example struct {
+		HTTP struct {
+			Middlewares map[string]struct {
+				ForwardAuth map[string]any `yaml:"forwardAuth"`
+			}
+			Routers map[string]struct {
+				Rule, Service string
+				Middlewares   []string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(block[1]), &example); err != nil {
+		t.Fatal(err)
+	}
+	auth := example.HTTP.Middlewares["gatehouse"].ForwardAuth
+	copied := []any{}
+	for _, h := range config.Default().Headers {
+		copied = append(copied, h.Name)
+	}
+	for option, want := range map[string]any{
+		"address":                  "http://127.0.0.1:8080/.gatehouse/verify",
+		"authResponseHeaders":      append(copied, "Cookie"), // else the client's own reach the application
+		"addAuthCookiesToResponse": []any{config.Default().Session.Cookie.DefaultName()},
+	} {
+		if !reflect.DeepEqual(auth[option], want) {
+			t.Errorf("%s: %v, want %v", option, auth[option], want)
+		}
+		delete(auth, option)
+	}
+	if len(auth) > 0 {
+		t.Errorf("trustForwardHeader or authRequestHeaders would keep the gateway from seeing what is asked about: %v", auth)
+	}
+	routers := example.HTTP.Routers
+	if app := routers["app"]; app.Service != "app" || len(app.Middlewares) == 0 || app.Middlewares[0] != "gatehouse" {
+		t.Errorf("the application's router: %+v", app)
+	}
+	if own := routers["gatehouse"]; own.Service != "gatehouse" || len(own.Middlewares) > 0 ||
+		!strings.Contains(own.Rule, "PathPrefix(`/.gatehouse/`)") || !strings.Contains(own.Rule, "Path(`/login`)") || !strings.Contains(own.Rule, "Path(`/logout`)") {
+		t.Errorf("the gateway's router: %+v", own)
 	}
 }
 

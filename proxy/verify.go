@@ -48,9 +48,13 @@ func newVerifier(cfg *config.Config) verifier {
 	return v
 }
 
-// asked reports whether r asks about another request.
+// asked reports whether r asks about another request. A query means nothing: Caddy appends the client's.
 func (v *verifier) asked(r *http.Request) bool {
-	return v.dialect != "" && r.RequestURI == verifyPath
+	if v.dialect == "" {
+		return false
+	}
+	rest, ok := strings.CutPrefix(r.RequestURI, verifyPath)
+	return ok && (rest == "" || rest[0] == '?')
 }
 
 // inquiry is a request that is judged, but not passed on: a web server asks about it.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -13,7 +12,6 @@ import (
 	"testing"
 
 	"gatehouse/config"
-	"gatehouse/internal/hostile"
 	"gatehouse/session"
 )
 
@@ -175,9 +173,9 @@ func TestVerifyTellsTheUser(t *testing.T) {
 		if _, there := resp.Header["Cookie"]; there {
 			t.Errorf("%s: the gateway's cookie goes to the application: %q", dialect, resp.Header["Cookie"])
 		}
-		resp, _ = l.verify(t, dialect, question{uri: "/", headers: []string{"X-User-Id", "1"}})
-		if resp.StatusCode != 200 || resp.Header.Get("X-User-Id") != "" {
-			t.Errorf("%s, anonymous: %s, X-User-Id %q", dialect, resp.Status, resp.Header.Get("X-User-Id"))
+		resp, _ = l.verify(t, dialect, question{uri: "/", headers: []string{"X-User-Id", "1", "Cookie", "a=1", "Cookie", "b=2"}})
+		if resp.StatusCode != 200 || resp.Header.Get("X-User-Id") != "" || !slices.Equal(resp.Header["Cookie"], []string{"a=1; b=2"}) {
+			t.Errorf("%s, anonymous: %s, %v", dialect, resp.Status, resp.Header)
 		}
 	}
 }
@@ -267,8 +265,11 @@ func TestVerifyStrangers(t *testing.T) {
 		if dialect != "" && !strings.Contains(l.log.String(), "not in verify.trusted") {
 			t.Error("the log does not name the setting")
 		}
+		if w := ask("192.0.2.7:1", "/.gatehouse/verify?next=/private"); w.Code != map[bool]int{true: 200, false: 404}[dialect != ""] {
+			t.Errorf("with the client's query: %d", w.Code)
+		}
 		// Spellings the web server's own rules for the path may miss.
-		for _, target := range []string{"/.gatehouse/verify/", "/.gatehouse//verify", "/.gatehouse/%76erify", "/.gatehouse/verify?x", "/.gatehouse/Verify"} {
+		for _, target := range []string{"/.gatehouse/verify/", "/.gatehouse//verify", "/.gatehouse/%76erify", "/.gatehouse/Verify", "/.gatehouse/verify%3F"} {
 			if w := ask("192.0.2.7:1", target); w.Code != 404 {
 				t.Errorf("%s: %d", target, w.Code)
 			}
@@ -289,6 +290,7 @@ func TestVerifyWhereToLogIn(t *testing.T) {
 		{config.DialectNginx, "", question{}, 401, "X-Gatehouse-Login", back},
 		{config.DialectTraefik, "", question{}, 303, "Location", "https://app.example.com" + back},
 		{config.DialectTraefik, "", question{proto: "http", host: "app.example.com:8080"}, 303, "Location", "http://app.example.com:8080" + back},
+		{config.DialectTraefik, "", question{proto: "wss"}, 303, "Location", "https://app.example.com" + back},
 		{config.DialectTraefik, "https://www.example.com", question{}, 303, "Location", "https://www.example.com" + back},
 		{config.DialectCaddy, "", question{}, 303, "Location", back},
 		{config.DialectNginx, "", question{method: "POST", headers: []string{"Referer", "https://app.example.com/form?x=1"}}, 401, "X-Gatehouse-Login", "/login?next=%2Fform%3Fx%3D1"},
@@ -341,53 +343,6 @@ func TestVerifyCookies(t *testing.T) {
 		}
 		if resp, _ = l.verify(t, dialect, question{uri: "/", token: token}); resp.StatusCode != 200 || resp.Header.Get("X-User-Id") != "" {
 			t.Errorf("%s: outage, public: %s", dialect, resp.Status)
-		}
-	}
-}
-
-// verifyPaths are enough for a mistake in hundred paths to be found for sure, and cost a second.
-const verifyPaths = 400
-
-// TestVerifyIsTheProxysDecision: for whatever path, verify says 200 exactly when the proxied request reaches the application, and
-// tells of the same user.
-func TestVerifyIsTheProxysDecision(t *testing.T) {
-	t.Parallel()
-	seed := p14Seed(t)
-	for i, dialect := range dialects {
-		rules := hostileRules[i%len(hostileRules)]
-		var reached, user string
-		l := newLab(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached, user = r.RequestURI, r.Header.Get("X-User-Id") }), func(cfg *config.Config) {
-			cfg.Rules, cfg.Default = rules.rules, rules.def
-			cfg.Verify = config.Verify{Dialect: dialect, Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}
-		})
-		l.server.Close()
-		tokens := []string{"", l.sessions.add(session.User{ID: "7", Role: "user"}), l.sessions.add(session.User{ID: "8", Role: "admin"})}
-		serve := func(target, token string, headers []string) *httptest.ResponseRecorder {
-			r := &http.Request{Method: "GET", RequestURI: target, URL: &url.URL{Path: "/"}, Host: "app.example.com", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-				Header: http.Header{"Cookie": {"gatehouse=" + token}}, Body: http.NoBody, RemoteAddr: "192.0.2.1:1"}
-			for i := 0; i < len(headers); i += 2 {
-				r.Header.Set(headers[i], headers[i+1])
-			}
-			w := httptest.NewRecorder()
-			l.gateway.ServeHTTP(w, r.WithContext(t.Context()))
-			return w
-		}
-		rnd := rand.New(rand.NewPCG(seed, uint64(i)))
-		passed := 0
-		for range verifyPaths {
-			path, token := "/"+strings.TrimPrefix(hostile.Path(rnd, nil), "/"), tokens[rnd.IntN(len(tokens))]
-			reached, user = "", ""
-			direct := serve(path, token, nil)
-			asked := serve(verifyPath, token, question{uri: path, host: "app.example.com"}.lines(dialect))
-			if (reached != "") != (asked.Code == 200) || asked.Code == 200 && asked.Header().Get("X-User-Id") != user {
-				t.Fatalf("%s %q, seed %d: proxied %d, reached %q as %q; verify %d as %q", dialect, path, seed, direct.Code, reached, user, asked.Code, asked.Header().Get("X-User-Id"))
-			}
-			if asked.Code == 200 {
-				passed++
-			}
-		}
-		if passed < verifyPaths/10 || passed > verifyPaths*9/10 {
-			t.Errorf("%s: %d of %d pass, which proves little", dialect, passed, verifyPaths)
 		}
 	}
 }
