@@ -163,8 +163,8 @@ func (g *Gateway) allow(w http.ResponseWriter, r *http.Request) {
 	s := stateOf(r)
 	g.Forward.setIdentity(w.Header(), s.session.Record)
 	g.Forward.setCookie(r.Header, s)
-	if lines := r.Header["Cookie"]; len(lines) > 0 {
-		w.Header()["Cookie"] = []string{strings.Join(lines, "; ")}
+	if line := r.Header["Cookie"]; len(line) > 0 { // one: CutCookie joins several
+		w.Header()["Cookie"] = line
 	}
 	w.WriteHeader(http.StatusOK)
 }
