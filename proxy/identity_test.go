@@ -71,19 +71,53 @@ func (a *headerApp) got(name string) (values []string) {
 	return values
 }
 
+// stated is what some claims of an assertion say.
+type stated struct {
+	Sub, Sid, Email, Name, Role string
+	Verified                    bool `json:"email_verified"`
+	Exp                         int64
+}
+
 // subOf reads who an assertion is about.
-func subOf(t *testing.T, token string) string {
+func subOf(t *testing.T, token string) string { t.Helper(); return statedIn(t, token).Sub }
+
+func statedIn(t *testing.T, token string) (claims stated) {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		t.Fatalf("%q is no assertion", token)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var claims struct{ Sub string }
 	if err != nil || json.Unmarshal(payload, &claims) != nil {
 		t.Fatalf("%q is no assertion", token)
 	}
-	return claims.Sub
+	return claims
+}
+
+// An assertion says what the session's record does, of which session it is, and no more after its end.
+func TestAssertionIsOfItsSession(t *testing.T) {
+	t.Parallel()
+	app := &recorder{}
+	l := newLab(t, app, trusting(t))
+	user := session.User{ID: "7", Email: "ada@example.com", Name: "Ada", Role: "admin", EmailVerified: true}
+	here, there := l.sessions.add(user), l.sessions.add(user)
+	ends := time.Now().Add(20 * time.Second)
+	l.sessions.known[there].ExpiresAt = ends
+	var of [2]stated
+	for i, token := range []string{here, there} {
+		l.get(t, "/private", token)
+		of[i] = statedIn(t, app.got("X-Gatehouse-Assertion")[0])
+	}
+	if of[1].Exp != ends.Unix() || of[0].Exp <= ends.Unix() {
+		t.Errorf("they expire at %d and %d, and one session ends at %d", of[0].Exp, of[1].Exp, ends.Unix())
+	}
+	if of[0].Sid == of[1].Sid || len(of[0].Sid) != 43 || len(of[1].Sid) != 43 {
+		t.Errorf("the sessions are %q and %q", of[0].Sid, of[1].Sid)
+	}
+	of[0].Sid, of[0].Exp = "", 0
+	if want := (stated{Sub: "7", Email: "ada@example.com", Name: "Ada", Role: "admin", Verified: true}); of[0] != want {
+		t.Errorf("got %+v, want %+v", of[0], want)
+	}
 }
 
 // Whatever a client sends, the application gets one assertion, about the session's user, or none; and the secret with
