@@ -156,6 +156,9 @@ type Rule struct {
 	// EncodedSlashes allows %2F and %25 below this prefix, for applications that put
 	// file names into one path segment. Default false: such paths get 400.
 	EncodedSlashes bool `mapstructure:"encoded_slashes"`
+	// MaxBody is the largest request body here, instead of limits.max_body: for uploads under one prefix. 0 = no limit.
+	// Default: limits.max_body.
+	MaxBody *Size `mapstructure:"max_body"`
 	// RequestLimits are this prefix's own. They replace the top-level ones as a whole and are counted apart from them; an empty
 	// section ({}) means none. Default: the top-level ones, together with all other paths that have none of their own.
 	RequestLimits *RequestLimits `mapstructure:"request_limits"`

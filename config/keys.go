@@ -56,7 +56,7 @@ func typeName(s *schema) string {
 	switch s.typ {
 	case durationType, reflect.PointerTo(durationType):
 		return "duration"
-	case sizeType:
+	case sizeType, reflect.PointerTo(sizeType):
 		return "size"
 	case rateType:
 		return "rate"

@@ -37,6 +37,9 @@ func (k *checker) rules(c *Config) {
 			k.add(key+".upstream", checkNotItself(r.Upstream, c.Listen))
 		}
 		k.add(key+".websocket", checkWebSocket(r, c.Upstream))
+		if r.MaxBody != nil && *r.MaxBody < 0 {
+			k.add(key+".max_body", faultf("write a size such as 1GiB, or 0 for no limit", "is negative"))
+		}
 		if r.SecurityHeaders != nil {
 			k.securityHeaders(key+".security_headers", *r.SecurityHeaders, r.SecurityHeaders.Over(c.SecurityHeaders))
 		}

@@ -118,7 +118,8 @@ func (a *admission) size(r *http.Request) *refusal {
 			reason: fmt.Sprintf("request target of %d bytes is over limits.max_uri", len(r.RequestURI)),
 			tell:   fmt.Sprintf("The address of this request is longer than %d bytes.", limit)}
 	}
-	lines, size := 0, len(r.RequestURI)
+	// Host stands apart from the others, and is the longest line of some attacks.
+	lines, size := 1, len(r.RequestURI)+len("Host: \r\n")+len(r.Host)
 	for name, values := range r.Header {
 		lines += len(values)
 		for _, v := range values {
@@ -130,9 +131,20 @@ func (a *admission) size(r *http.Request) *refusal {
 			reason: fmt.Sprintf("header of %d lines and %d bytes is over limits.max_header_lines or max_header_bytes", lines, size),
 			tell:   "The header of this request is too large. If this is a browser, deleting this site's cookies may help."}
 	}
-	if limit := int64(a.limits.MaxBody); limit > 0 && r.ContentLength > limit {
+	return nil
+}
+
+// body bounds the request's body by what its rule allows, before anything of it is read. What is known to be larger is
+// refused at once.
+func (a *admission) body(r *http.Request, s *state) *refusal {
+	limit, setting := a.limits.MaxBody, "limits.max_body"
+	if rule := s.decision.Rule; rule != nil && rule.MaxBody != nil {
+		limit, setting = *rule.MaxBody, "its rule's max_body"
+	}
+	s.body.limit(int64(limit))
+	if limit > 0 && r.ContentLength > int64(limit) {
 		return &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", limit: "body",
-			reason: fmt.Sprintf("body of %d bytes is over limits.max_body", r.ContentLength),
+			reason: fmt.Sprintf("body of %d bytes is over %s", r.ContentLength, setting),
 			tell:   fmt.Sprintf("The body of this request is larger than %d bytes.", limit)}
 	}
 	return nil

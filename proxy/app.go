@@ -34,6 +34,11 @@ func (g *Gateway) serveApp(w http.ResponseWriter, r *http.Request) {
 	if !g.allowAddress(w, r, s) {
 		return
 	}
+	if no := g.admit.body(r, s); no != nil {
+		s.Error = no.reason
+		g.refuse(w, r, no)
+		return
+	}
 	if isWebSocket(r) && !g.admitWebSocket(w, r, s) {
 		return
 	}

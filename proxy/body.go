@@ -19,7 +19,10 @@ import (
 // wait for ever. On HTTP/2 it is set for each read only: there a deadline that passes in between
 // breaks the stream for good, and nothing is drained.
 type body struct {
-	io.ReadCloser
+	src     io.ReadCloser
+	w       http.ResponseWriter // the server's own, which closes the connection after a body that is too large
+	max     int64               // 0: no limit
+	bounded bool                // src holds to max
 	timeout time.Duration
 	http1   bool
 
@@ -31,10 +34,10 @@ type body struct {
 	left  bool
 	ended bool
 	slow  bool
-	over  bool // it is larger than limits.max_body
 	// patient: no bound on waiting.
 	patient bool
 	bad     bool // the client's framing of it is broken
+	large   bool // it was larger than max, which its length had not told
 }
 
 // boundBody puts the bounds around r.Body. Requests without a body get none, and a nil *body.
@@ -42,16 +45,22 @@ func (g *Gateway) boundBody(w *response, r *http.Request) *body {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	src := r.Body
-	if limit := int64(g.cfg.Limits.MaxBody); limit > 0 {
-		src = http.MaxBytesReader(w.ResponseWriter, src, limit)
+	b := &body{
+		src: r.Body, w: w.ResponseWriter, max: int64(g.cfg.Limits.MaxBody), rc: http.NewResponseController(w.ResponseWriter),
+		timeout: g.cfg.Timeouts.Body, http1: r.ProtoMajor == 1,
 	}
-	b := &body{ReadCloser: src, rc: http.NewResponseController(w.ResponseWriter), timeout: g.cfg.Timeouts.Body, http1: r.ProtoMajor == 1}
 	if b.http1 {
 		b.deadline(b.timeout)
 	}
 	r.Body = b
 	return b
+}
+
+// limit sets the largest size, 0 for none, as long as nothing has been read.
+func (b *body) limit(size int64) {
+	if b != nil {
+		b.max = size
+	}
 }
 
 // deadline ends reads after d; zero takes the bound away.
@@ -66,22 +75,26 @@ func (b *body) deadline(d time.Duration) {
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
+	if !b.bounded && b.max > 0 {
+		b.src = http.MaxBytesReader(b.w, b.src, b.max)
+	}
+	b.bounded = true
+	src := b.src
 	if !b.left && !b.ended && !b.patient {
 		b.deadline(b.timeout)
 	}
 	b.mu.Unlock()
-	n, err := b.ReadCloser.Read(p)
+	n, err := src.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left {
 		return n, err
 	}
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		b.over = b.over || errors.As(err, &tooLarge)
 		b.ended = b.ended || errors.Is(err, io.EOF)
 		b.slow = b.slow || errors.Is(err, os.ErrDeadlineExceeded)
 		b.bad = b.bad || !b.ended && isMalformed(err)
+		b.large = b.large || isTooLarge(err)
 	}
 	if b.ended || !b.http1 && !b.patient {
 		// After the body net/http goes on reading, to see whether the client leaves.
@@ -90,14 +103,34 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close implements io.Closer. The transport closes a body while it is still being read.
+func (b *body) Close() error {
+	b.mu.Lock()
+	src := b.src
+	b.mu.Unlock()
+	return src.Close()
+}
+
 // isMalformed reports whether the client's bytes, and not their absence, are what is wrong.
 func isMalformed(err error) bool {
-	var (
-		tooLarge *http.MaxBytesError
-		network  net.Error
-	)
-	return !errors.As(err, &tooLarge) && !errors.As(err, &network) && !errors.Is(err, os.ErrDeadlineExceeded) &&
+	var network net.Error
+	return !isTooLarge(err) && !errors.As(err, &network) && !errors.Is(err, os.ErrDeadlineExceeded) &&
 		!errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, http.ErrBodyReadAfterClose) && !errors.Is(err, context.Canceled)
+}
+
+func isTooLarge(err error) bool {
+	var tooLarge *http.MaxBytesError
+	return errors.As(err, &tooLarge)
+}
+
+// tooLarge reports whether the body turned out to be larger than it may be.
+func (b *body) tooLarge() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.large
 }
 
 // malformed reports whether the client's body could not be read for what it is.
@@ -118,16 +151,6 @@ func (b *body) tooSlow() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.slow
-}
-
-// tooLarge reports whether the body is over limits.max_body.
-func (b *body) tooLarge() bool {
-	if b == nil {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.over
 }
 
 // wait takes the bound on waiting away, for a body that is one side of a conversation (see serveGRPC). On HTTP/1

@@ -97,7 +97,7 @@ func statedIn(t *testing.T, token string) (claims stated) {
 // An assertion says what the session's record does, of which session it is, and no more after its end.
 func TestAssertionIsOfItsSession(t *testing.T) {
 	t.Parallel()
-	app := &recorder{}
+	app := &headerApp{}
 	l := newLab(t, app, trusting(t))
 	user := session.User{ID: "7", Email: "ada@example.com", Name: "Ada", Role: "admin", EmailVerified: true}
 	here, there := l.sessions.add(user), l.sessions.add(user)

@@ -35,7 +35,6 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 		r = r.WithContext(&requestContext{Context: r.Context(), state: s})
 		s.body = g.boundBody(resp, r)
 		defer s.body.leave()
-		r.Header.Set(requestIDHeader, s.ID)
 
 		defer g.record(resp, r, s)
 		next.ServeHTTP(resp, r)
@@ -69,6 +68,9 @@ func (g *Gateway) record(w *response, r *http.Request, s *state) {
 	})
 	if s.upgraded {
 		took = -1
+	}
+	if s.body.tooLarge() {
+		g.Metrics.Limited("body")
 	}
 	g.Metrics.Request(s.Rule, code, took)
 }
