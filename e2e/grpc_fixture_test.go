@@ -29,6 +29,8 @@ type rpcApp struct {
 	pb.UnimplementedTestServiceServer
 	url string
 	ca  string // file of the certificate, with h2
+	// stop ends the application and its connections at once.
+	stop func()
 
 	mu    sync.Mutex
 	calls []metadata.MD
@@ -59,6 +61,7 @@ func startRPC(t *testing.T, scheme string, opts ...grpc.ServerOption) *rpcApp {
 	s := grpc.NewServer(opts...)
 	pb.RegisterTestServiceServer(s, a)
 	go func() { _ = s.Serve(l) }()
+	a.stop = s.Stop
 	t.Cleanup(s.Stop)
 	return a
 }

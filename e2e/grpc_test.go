@@ -368,3 +368,21 @@ func TestGRPCLimits(t *testing.T) {
 	}
 	wantCode(t, "messages over max_body", err, codes.ResourceExhausted)
 }
+
+// TestGRPCAppDies: a call whose application dies ends with a status, and none that says success (X05).
+func TestGRPCAppDies(t *testing.T) {
+	t.Parallel()
+	a := startRPC(t, "h2c")
+	l := startRPCLab(t, a, rpcConfig(t, a, embeddedRedis))
+	s, err := l.client.FullDuplexCall(l.ctx(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Header(); err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	_, err = s.Recv()
+	wantCode(t, "the application died", err, codes.Unavailable)
+	l.logged(t, map[string]any{"type": "access", "status": 502, "grpc_status": 14})
+}

@@ -36,8 +36,10 @@ type body struct {
 	slow  bool
 	// patient: no bound on waiting.
 	patient bool
-	bad     bool // the client's framing of it is broken
-	large   bool // it was larger than max, which its length had not told
+	// unwanted: nobody reads the rest.
+	unwanted bool
+	bad      bool // the client's framing of it is broken
+	large    bool // it was larger than max, which its length had not told
 }
 
 // boundBody puts the bounds around r.Body. Requests without a body get none, and a nil *body.
@@ -92,7 +94,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		b.ended = b.ended || errors.Is(err, io.EOF)
-		b.slow = b.slow || errors.Is(err, os.ErrDeadlineExceeded)
+		b.slow = b.slow || !b.unwanted && errors.Is(err, os.ErrDeadlineExceeded)
 		b.bad = b.bad || !b.ended && isMalformed(err)
 		b.large = b.large || isTooLarge(err)
 	}
@@ -162,6 +164,34 @@ func (b *body) wait() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.patient = !b.http1
+}
+
+// giveUp ends a read that waits for the client, when nobody wants the rest. On HTTP/1 that would take the answer away
+// as well: net/http must drain the body first; there the bound on waiting ends it.
+func (b *body) giveUp() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left || b.ended || b.http1 {
+		return
+	}
+	b.unwanted = true
+	_ = b.rc.SetReadDeadline(longAgo)
+}
+
+// closing is a request's body for a transport that speaks HTTP/2, which notices that a request has failed only when it is
+// not waiting for the client's next piece, and closes the body so that it is not. httputil.ReverseProxy's does not close.
+type closing struct {
+	io.ReadCloser
+	body *body
+}
+
+// Close implements io.Closer.
+func (c closing) Close() error {
+	c.body.giveUp()
+	return c.ReadCloser.Close()
 }
 
 // unread reports whether there is, or may be, more of the body to come.

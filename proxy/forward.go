@@ -185,9 +185,8 @@ func (f *Forwarder) rewrite(pr *httputil.ProxyRequest) {
 	f.dress(pr.Out, s)
 	up := f.upstreamOf(s.decision)
 	pr.Out.URL = ForwardURL(s.path, up.url)
-	if up.http2() && hasToken(pr.In.Header["Te"], "trailers") {
-		// The client takes trailers in the answer. gRPC servers refuse calls without this (H07).
-		pr.Out.Header["Te"] = []string{"trailers"}
+	if up.http2() {
+		dressHTTP2(pr, s)
 	}
 	f.setCookie(pr.Out.Header, s)
 	f.setIdentity(pr.Out.Header, s.session.Record)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 	"syscall"
 	"time"
@@ -57,6 +58,17 @@ func speakHTTP2(t *http.Transport, timeouts config.Timeouts, ping time.Duration)
 			return errNoHTTP2
 		}
 		return nil
+	}
+}
+
+// dressHTTP2 is what a request has besides when the application is asked by HTTP/2.
+func dressHTTP2(pr *httputil.ProxyRequest, s *state) {
+	if hasToken(pr.In.Header["Te"], "trailers") {
+		// The client takes trailers in the answer. gRPC servers may refuse calls without this (H07).
+		pr.Out.Header["Te"] = []string{"trailers"}
+	}
+	if pr.Out.Body != nil {
+		pr.Out.Body = closing{pr.Out.Body, s.body}
 	}
 }
 

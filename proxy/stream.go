@@ -95,8 +95,8 @@ func (o *stream) cut(why string) {
 	o.set.forget(o)
 	o.state.cut.Store(&why)
 	if o.state.cancel != nil {
-		// Before the body: net/http's HTTP/2 waits, when it closes one, for the client's next piece of the request;
-		// and while it waits for that piece it does not look at the context, so one alone does not do.
+		// Before the body: net/http's HTTP/2 waits, when it closes one, for the request to be over; and while it waits
+		// for the client's next piece of it, it does not look at the context, so one alone does not do.
 		o.state.cancel()
 	}
 	if o.body != nil {
