@@ -44,6 +44,9 @@ soak: ## two gateways, 500 visitors, Redis killed every minute, for SOAK=20m: is
 	./scripts/test-deps.sh
 	go test -count=1 -timeout 0 -v -run TestSoak ./bench/soak -duration $(SOAK)
 
+limits: ## 10 GB streamed each way, 10,000 idle connections, 1,000 WebSockets (some minutes; 20,000 open files): docs/limits.md
+	go test -count=1 -timeout 1h -v ./bench/limits -bytes 10000000000 -idle 10000 -websockets 1000 -samples 2000
+
 fuzz: ## every fuzz target, FUZZTIME=1m each (half an hour)
 	./scripts/fuzz.sh
 
