@@ -46,6 +46,35 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestNamedTestsExist: the tests that the documents name are there, and so are the numbered cases.
+func TestNamedTestsExist(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, folder := range []string{"e2e", "proxy"} {
+		files, _ := filepath.Glob(filepath.Join(folder, "*_test.go"))
+		for _, file := range files {
+			code, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(code)
+		}
+	}
+	named := regexp.MustCompile("`(Test\\w+)`|\\b([HPXSLI]\\d\\d)\\b").FindAllStringSubmatch(string(text), -1)
+	for _, m := range named {
+		if m[1] != "" && !strings.Contains(all.String(), "func "+m[1]+"(") || m[2] != "" && !strings.Contains(all.String(), m[2]) {
+			t.Errorf("docs/limits.md names %s, which is nowhere", m[0])
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("%d tests are named, this test looks past them", len(named))
+	}
+}
+
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()

@@ -217,13 +217,15 @@ type Limits struct {
 type Timeouts struct {
 	// ReadHeader bounds the arrival of a request's header. Default 10s.
 	ReadHeader time.Duration `mapstructure:"read_header"`
-	// Body bounds the wait for the next piece of a body, in either direction. Default 60s.
+	// Body bounds the wait for the next piece of a body, in either direction. Default 60s. Not that for the next message
+	// of a gRPC call at an HTTP/2 upstream: either side of a conversation may be silent.
 	Body time.Duration `mapstructure:"body"`
 	// Idle bounds the wait for the next request on a connection. Default 120s.
 	Idle time.Duration `mapstructure:"idle"`
 	// Connect bounds dialling the application. Default 5s.
 	Connect time.Duration `mapstructure:"connect"`
-	// ResponseHeader bounds the wait for the application's response header; then 504. Default 60s.
+	// ResponseHeader bounds the wait for the application's response header; then 504. Default 60s. Not that of a gRPC
+	// call at an HTTP/2 upstream, where the header often comes with the first message.
 	ResponseHeader time.Duration `mapstructure:"response_header"`
 	// UpstreamIdle is how long an unused connection to the application is kept. Default 4s: less than the
 	// 5s after which Node and Apache close theirs. A request that is sent on a connection the application is just

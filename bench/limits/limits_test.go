@@ -83,6 +83,43 @@ func stream(g *gateway, c *http.Client, under, direction string) error {
 	return nil
 }
 
+// TestSlowReaders: what the application has sent ahead of clients that do not read is bounded, too, when many
+// share a connection to it.
+func TestSlowReaders(t *testing.T) {
+	const readers, size = 20, 16 * mib
+	g := startGateway(t, startApp(t), true)
+	c := g.client(t, true)
+	if err := g.get(c); err != nil {
+		t.Fatal(err)
+	}
+	g.resetPeak(t)
+	before, _ := g.memory(t)
+	for range readers {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/two/down?bytes=%d", g.url, size), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Cookie", g.cookie)
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+	}
+	for last := int64(-1); ; time.Sleep(100 * time.Millisecond) { // until nothing moves any more
+		now, _ := g.memory(t)
+		if now == last {
+			break
+		}
+		last = now
+	}
+	_, peak := g.memory(t)
+	fmt.Printf("%d readers that do not read: %d MiB → %d MiB\n", readers, before/mib, peak/mib)
+	if grown := peak - before; grown > readers*mib {
+		t.Errorf("%d readers that do not read take %d MiB", readers, grown/mib)
+	}
+}
+
 // mostHeld is what one connection may take of the gateway, as the small run sees it: with few connections the heap's
 // own rhythm weighs more than they do.
 const mostHeld = 256 << 10
