@@ -149,18 +149,6 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.pass(w, r, s)
 }
 
-// serveHTTP2 passes a request on that is asked by HTTP/2, whatever the client speaks.
-func (f *Forwarder) serveHTTP2(w http.ResponseWriter, r *http.Request, s *state) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	s.cancel = cancel
-	if pages.IsGRPC(r) {
-		f.serveGRPC(w, r, r.WithContext(ctx), s)
-		return
-	}
-	f.pass(w, r.WithContext(ctx), s)
-}
-
 func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, s *state) {
 	f.proxy.ServeHTTP(w, r)
 	if s.trailers {

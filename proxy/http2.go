@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/config"
+	"gatehouse/pages"
 )
 
 // One HTTP/2 connection carries the requests of many clients, so one that has died unnoticed would hold them
@@ -59,6 +61,18 @@ func speakHTTP2(t *http.Transport, timeouts config.Timeouts, ping time.Duration)
 		}
 		return nil
 	}
+}
+
+// serveHTTP2 passes a request on that is asked by HTTP/2, whatever the client speaks.
+func (f *Forwarder) serveHTTP2(w http.ResponseWriter, r *http.Request, s *state) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s.cancel = cancel
+	if pages.IsGRPC(r) {
+		f.serveGRPC(w, r, r.WithContext(ctx), s)
+		return
+	}
+	f.pass(w, r.WithContext(ctx), s)
 }
 
 // dressHTTP2 is what a request has besides when the application is asked by HTTP/2.

@@ -113,7 +113,7 @@ func TestHTTP2IsDemanded(t *testing.T) {
 		"HTTP/1.1 at h2c":   {plain.URL, "h2c:// is for HTTP/2 without TLS"},
 		"HTTP/1.1 at h2":    {only1.URL, "no application protocol"},
 		"nothing at h2":     {"https://" + silent.Addr().String(), "does not choose HTTP/2 by ALPN"},
-		"TLS at h2c":        {"http://" + silent.Addr().String(), "EOF"},
+		"TLS at h2c":        {"http://" + silent.Addr().String(), `"error":"`},
 		"no TLS at all, h2": {strings.Replace(plain.URL, "http:", "https:", 1), "first record does not look like a TLS handshake"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -214,5 +214,38 @@ func TestHTTP2StreamEndsWhileItsRequestDoesNot(t *testing.T) {
 	}
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the answer ended as if complete")
+	}
+}
+
+// A client that has vanished in the middle of a quiet stream is found out: it is asked for a sign of life.
+func TestSilentClientsArePinged(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, echo, nil)
+	cert, key := testcert.Write(t, t.TempDir())
+	s := listen(t, l, func(c *config.Config) {
+		c.TLS = config.TLS{CertFile: cert, KeyFile: key}
+		c.Timeouts.Body = 50 * time.Millisecond
+	})
+	if s.http.HTTP2.WriteByteTimeout <= 0 {
+		t.Error("who stops reading at the level of TCP keeps its connection for ever")
+	}
+	go func() { _ = s.Serve() }()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL(), "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings()
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("no ping: %v", err)
+		}
+		if ping, ok := frame.(*http2.PingFrame); ok && !ping.IsAck() {
+			return
+		}
 	}
 }
