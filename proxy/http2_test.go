@@ -26,20 +26,28 @@ func http2App(t *testing.T, app http.Handler, connect func(n int, conn net.Conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for n := 1; ; n++ {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-			if connect == nil || !connect(n, conn) {
-				go (&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{Handler: app})
-			}
-		}
-	}()
+	server := &http.Server{Handler: app, Protocols: new(http.Protocols)}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go func() { _ = server.Serve(&picky{Listener: l, connect: connect}) }()
+	t.Cleanup(func() { _ = server.Close() })
 	return &config.Upstream{URL: &url.URL{Scheme: "http", Host: l.Addr().String()}, HTTP2: true}
+}
+
+// picky is a listener some of whose connections somebody else takes.
+type picky struct {
+	net.Listener
+	connect func(n int, conn net.Conn) bool
+	n       int
+}
+
+func (p *picky) Accept() (net.Conn, error) {
+	for {
+		conn, err := p.Listener.Accept()
+		p.n++
+		if err != nil || p.connect == nil || !p.connect(p.n, conn) {
+			return conn, err
+		}
+	}
 }
 
 // A connection that hangs is given up, and the next request goes over another one.
@@ -50,6 +58,7 @@ func TestHungHTTP2Connection(t *testing.T) {
 			return false
 		}
 		go func() { // takes everything and says nothing more
+			defer conn.Close()
 			_ = http2.NewFramer(conn, nil).WriteSettings()
 			_, _ = io.Copy(io.Discard, conn)
 		}()

@@ -126,7 +126,7 @@ const mostHeld = 256 << 10
 
 // holding is what a number of open connections take.
 type holding struct {
-	memory, peak            int64
+	memory                  int64
 	goroutines, descriptors int
 }
 
