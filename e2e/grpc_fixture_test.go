@@ -106,6 +106,18 @@ func (a *rpcApp) count() int {
 	return len(a.calls)
 }
 
+// left waits until the application has seen a call end, and tells how.
+func (a *rpcApp) left(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-a.gone:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("the application did not see that the client left")
+		return nil
+	}
+}
+
 // UnaryCall answers with as much as is asked for.
 func (a *rpcApp) UnaryCall(ctx context.Context, r *pb.SimpleRequest) (*pb.SimpleResponse, error) {
 	if err := a.arrived(ctx); err != nil {

@@ -318,7 +318,11 @@ func TestQuietStreams(t *testing.T) {
 					if i == 0 {
 						time.Sleep(500 * time.Millisecond)
 					}
-					l.app.next <- struct{}{}
+					select {
+					case l.app.next <- struct{}{}:
+					case <-time.After(20 * time.Second):
+						t.Fatal("the application does not go on")
+					}
 				}
 			})
 		}
@@ -341,6 +345,38 @@ func TestQuietStreams(t *testing.T) {
 			t.Errorf("%q, %v", data, err)
 		}
 	})
+}
+
+// TestBodiesThatStandStill: a body that does not go on is given up, whatever the application speaks. Calls of gRPC to
+// applications that are asked by HTTP/2 are exempt (TestGRPCQuietStreams), and nothing that only says that it is one.
+func TestBodiesThatStandStill(t *testing.T) {
+	t.Parallel()
+	l := startProtocolLab(t, "timeouts: {body: 200ms}\n")
+	for proto, c := range l.clients(t) {
+		for _, path := range []string{"/take", "/h2c/take"} {
+			for _, kind := range []string{"application/octet-stream", "application/grpc"} {
+				if proto == "HTTP/2.0" && path == "/h2c/take" && kind == "application/grpc" {
+					continue // this is one
+				}
+				body, stuck := io.Pipe()
+				r, err := http.NewRequest("POST", l.url+path, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", kind)
+				resp, err := c.Transport.RoundTrip(r)
+				_ = stuck.Close()
+				if err != nil {
+					t.Errorf("%s %s %s: %v", proto, path, kind, err)
+					continue
+				}
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusRequestTimeout && resp.Header.Get("Grpc-Status") != "4" {
+					t.Errorf("%s %s %s: %s", proto, path, kind, resp.Status)
+				}
+			}
+		}
+	}
 }
 
 // TestHTTP10: a client of HTTP/1.0 gets whole answers, ended by the end of the connection, and nothing it does not know.
