@@ -359,7 +359,9 @@ func TestBodiesThatStandStill(t *testing.T) {
 					continue // this is one
 				}
 				body, stuck := io.Pipe()
-				r, err := http.NewRequest("POST", l.url+path, body)
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				r, err := http.NewRequestWithContext(ctx, "POST", l.url+path, body)
 				if err != nil {
 					t.Fatal(err)
 				}
