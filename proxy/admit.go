@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"gatehouse/config"
@@ -82,6 +83,9 @@ func (a *admission) judge(r *http.Request, s *state) *refusal {
 		return &refusal{status: no.Status, code: "bad_request", reason: no.Reason,
 			tell: "The address of this request can be read in more than one way, so it was not passed on."}
 	}
+	if no := frames(r, path); no != nil {
+		return no
+	}
 	s.path = path
 	if no := a.host(r, s); no != nil {
 		return no
@@ -93,6 +97,36 @@ func (a *admission) judge(r *http.Request, s *state) *refusal {
 		}
 	}
 	return nil
+}
+
+// frames refuses what is malformed in HTTP/2 and net/http lets pass. A :path with a host of its own (RFC 9113, 8.3.1)
+// would be a second word on whose request this is, beside :authority, and nobody would look at it (P01). A
+// content-length that cannot be read counts as 0 there, and of two the first counts (8.1.1): the application would be sent
+// a request with no body that its client never made (X01).
+func frames(r *http.Request, path Path) *refusal {
+	if r.ProtoMajor < 2 {
+		return nil
+	}
+	if path.Host != "" {
+		return &refusal{status: http.StatusBadRequest, code: "bad_request", reason: "host in the :path of HTTP/2",
+			tell: "The address of this request can be read in more than one way, so it was not passed on."}
+	}
+	if lengths := r.Header["Content-Length"]; len(lengths) > 1 || len(lengths) == 1 && !isDecimal(lengths[0]) {
+		return &refusal{status: http.StatusBadRequest, code: "bad_request", reason: "malformed content-length",
+			tell: "The length of this request's body is malformed."}
+	}
+	return nil
+}
+
+// isDecimal reports whether s is digits only, as a Content-Length is (RFC 9110, 8.6), and no more than fit into 63 bits.
+func isDecimal(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	_, err := strconv.ParseInt(s, 10, 64)
+	return err == nil
 }
 
 // host folds the request's host and holds it against the configured ones (P09).
