@@ -13,14 +13,21 @@ import (
 // maxForm bounds the body of a login or logout, in bytes (L06).
 const maxForm = 64 << 10
 
+var errLargeForm = &RequestError{http.StatusRequestEntityTooLarge, "the form is larger than 64 KB"}
+
 // readBody reads a form's body and puts it back, for a backend that sends it on.
 // Error: *RequestError (400, 413).
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	// A client that waits to be told to go on (Expect: 100-continue) is, by the first read: who is refused anyway is not
+	// asked for the body (X13).
+	if r.ContentLength > maxForm {
+		return nil, errLargeForm
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, &RequestError{http.StatusRequestEntityTooLarge, "the form is larger than 64 KB"}
+		return nil, errLargeForm
 	case err != nil:
 		return nil, &RequestError{http.StatusBadRequest, "the form did not arrive whole"}
 	}

@@ -194,12 +194,12 @@ func (b *formBackend) renew(ctx context.Context, a account, typed string) {
 
 // read takes the fields out of the body (L06).
 func (a *typed) read(w http.ResponseWriter, r *http.Request) error {
+	if !isForm(r) {
+		return &RequestError{http.StatusUnsupportedMediaType, "the form must be sent as application/x-www-form-urlencoded"}
+	}
 	body, err := readBody(w, r)
 	if err != nil {
 		return err
-	}
-	if !isForm(r) {
-		return &RequestError{http.StatusUnsupportedMediaType, "the form must be sent as application/x-www-form-urlencoded"}
 	}
 	form, err := parseFields(body, fieldAccount, fieldEmail, fieldPassword, fieldNext)
 	if err != nil {
