@@ -209,6 +209,9 @@ type Limits struct {
 	MaxHeaderBytes Size `mapstructure:"max_header_bytes"`
 	// MaxHeaderLines is the number of header lines; more gets 431. Default 200.
 	MaxHeaderLines int `mapstructure:"max_header_lines"`
+	// MaxCookies is the number of cookies in a request; more gets 431. Default 1000: browsers keep some hundred of
+	// a site at most, and applications in Go see none at all of more than 3000.
+	MaxCookies int `mapstructure:"max_cookies"`
 	// MaxURI is the length of the request target; more gets 414. Default 8KiB.
 	MaxURI Size `mapstructure:"max_uri"`
 }

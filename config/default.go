@@ -19,7 +19,7 @@ func Default() *Config {
 		Assertion:            Assertion{Header: "X-Gatehouse-Assertion", Algorithm: AlgorithmEdDSA, Lifetime: time.Minute},
 		IdentitySecretHeader: IdentitySecretHeader{Name: "X-Gatehouse-Secret"},
 		Requests:             Requests{StripResponseHeaders: true},
-		Limits:               Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxURI: 8 * KiB},
+		Limits:               Limits{MaxBody: GiB, MaxHeaderBytes: 64 * KiB, MaxHeaderLines: 200, MaxCookies: 1000, MaxURI: 8 * KiB},
 		ConnectionLimits:     ConnectionLimits{PerAddress: 1000, Total: 10000},
 		Timeouts:             defaultTimeouts(),
 		Log:                  Log{Level: "info", Format: "auto"},

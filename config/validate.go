@@ -193,6 +193,7 @@ func (k *checker) bounds(c *Config) {
 	}
 	k.positive("limits.max_header_bytes", int64(c.Limits.MaxHeaderBytes), "64KiB")
 	k.positive("limits.max_header_lines", int64(c.Limits.MaxHeaderLines), "200")
+	k.positive("limits.max_cookies", int64(c.Limits.MaxCookies), "1000")
 	k.positive("limits.max_uri", int64(c.Limits.MaxURI), "8KiB")
 	k.lasting("timeouts.read_header", c.Timeouts.ReadHeader, "10s")
 	k.lasting("timeouts.body", c.Timeouts.Body, "60s")

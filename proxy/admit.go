@@ -152,6 +152,15 @@ func (a *admission) size(r *http.Request) *refusal {
 			reason: fmt.Sprintf("request target of %d bytes is over limits.max_uri", len(r.RequestURI)),
 			tell:   fmt.Sprintf("The address of this request is longer than %d bytes.", limit)}
 	}
+	cookies := 0
+	for _, line := range r.Header["Cookie"] {
+		cookies += 1 + strings.Count(line, ";")
+	}
+	if cookies > a.limits.MaxCookies {
+		return &refusal{status: http.StatusRequestHeaderFieldsTooLarge, code: "too_many_cookies", limit: "cookies",
+			reason: fmt.Sprintf("%d cookies are over limits.max_cookies", cookies),
+			tell:   "This request has too many cookies. If this is a browser, deleting this site's cookies helps."}
+	}
 	// Host stands apart from the others, and is the longest line of some attacks.
 	lines, size := 1, len(r.RequestURI)+len("Host: \r\n")+len(r.Host)
 	for name, values := range r.Header {

@@ -63,7 +63,7 @@ func NewMetrics() *Metrics {
 		ended:    counter("sessions_ended_total", "Sessions ended by this replica, by reason: logout, replaced, evicted, revoked.", "reason"),
 		renewals: counter("session_renewals_total", "Sessions renewed, by outcome: ok, gone, conflict, unavailable, dropped.", "outcome"),
 		logins:   counter("logins_total", "Logins, by backend and outcome: success, bad_credentials, bad_request, limited, busy, cross_site, too_many_sessions, superseded, unavailable, app_failed.", "backend", "outcome"),
-		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes (of logins), requests_address, requests_user, body, headers, uri, admin.", "limit"),
+		limited:  counter("limited_total", "Requests refused by a limit, by limit: address, account, hashes (of logins), requests_address, requests_user, body, headers, cookies, uri, admin.", "limit"),
 		refused:  counter("connections_refused_total", "Connections of clients closed at once by a limit, by limit: per_address, total.", "limit"),
 		conns:    gauge("open_connections", "Connections of clients that are open."),
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
