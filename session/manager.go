@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/config"
+	"gatehouse/internal/fault"
 	"gatehouse/telemetry"
 
 	"github.com/rs/zerolog"
@@ -73,6 +74,7 @@ func (m *Manager) Find(ctx context.Context, token string) (Session, error) {
 	if !ok {
 		return Session{}, ErrNotFound
 	}
+	fault.Panic("find.panic")
 	now := m.clock()
 	s, err := m.look(ctx, key, now)
 	if err != nil {

@@ -30,5 +30,12 @@ var names = []string{
 	"rotate.before", "rotate.done",
 }
 
-// Names gives the names of all points there are.
+// panics are the points at which a handler panics instead of dying: a mistake in the code, as there may be one
+// anywhere (X15).
+var panics = []string{"find.panic"}
+
+// Names gives the names of all points there are to die at.
 func Names() []string { return slices.Clone(names) }
+
+// Panics gives the names of all points there are to panic at.
+func Panics() []string { return slices.Clone(panics) }

@@ -19,8 +19,8 @@ import (
 	"gatehouse/internal/fault"
 )
 
-// inCode finds the names of all points in the module's code, tests and testdata apart.
-func inCode(t *testing.T) map[string][]string {
+// inCode finds the names that one of the package's functions is called with in the module's code, tests and testdata apart.
+func inCode(t *testing.T, function string) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
 	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, entry fs.DirEntry, err error) error {
@@ -46,7 +46,7 @@ func inCode(t *testing.T) map[string][]string {
 			if !ok {
 				return true
 			}
-			if f, ok := call.Fun.(*ast.SelectorExpr); !ok || f.Sel.Name != "Point" || !isFault(f.X) {
+			if f, ok := call.Fun.(*ast.SelectorExpr); !ok || f.Sel.Name != function || !isFault(f.X) {
 				return true
 			}
 			where := files.Position(call.Pos()).String()
@@ -75,21 +75,23 @@ func isFault(x ast.Expr) bool {
 // TestNamesAreThePointsInTheCode, both ways. That each is visited is tested in package e2e.
 func TestNamesAreThePointsInTheCode(t *testing.T) {
 	t.Parallel()
-	found, names := inCode(t), fault.Names()
-	for name, where := range found {
-		if !slices.Contains(names, name) {
-			t.Errorf("%s: the list does not have the point %q", where, name)
+	for function, names := range map[string][]string{"Point": fault.Names(), "Panic": fault.Panics()} {
+		found := inCode(t, function)
+		for name, where := range found {
+			if !slices.Contains(names, name) {
+				t.Errorf("%s: the list does not have the point %q", where, name)
+			}
+			if len(where) > 1 {
+				t.Errorf("the point %q stands at %s: who arms it does not know which it will be", name, where)
+			}
 		}
-		if len(where) > 1 {
-			t.Errorf("the point %q stands at %s: who arms it does not know which it will be", name, where)
-		}
-	}
-	for i, name := range names {
-		if len(found[name]) == 0 {
-			t.Errorf("the list has the point %q, the code has not", name)
-		}
-		if slices.Contains(names[:i], name) {
-			t.Errorf("the list has %q twice", name)
+		for i, name := range names {
+			if len(found[name]) == 0 {
+				t.Errorf("the list has the point %q, the code has not", name)
+			}
+			if slices.Contains(names[:i], name) {
+				t.Errorf("the list has %q twice", name)
+			}
 		}
 	}
 }

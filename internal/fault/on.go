@@ -39,8 +39,8 @@ func init() {
 		}
 	}
 	// A name that is misspelled would be a test of nothing.
-	if !slices.Contains(Names(), name) {
-		refuse(variable, value, "there is no such point; they are "+strings.Join(Names(), ", "))
+	if all := append(Names(), Panics()...); !slices.Contains(all, name) {
+		refuse(variable, value, "there is no such point; they are "+strings.Join(all, ", "))
 	}
 	armed = name
 	left.Store(int64(n))
@@ -59,4 +59,11 @@ func Point(name string) {
 	}
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {} // the signal is on its way; not one step more is taken here
+}
+
+// Panic panics here, if the environment says so.
+func Panic(name string) {
+	if name == armed && left.Add(-1) == 0 {
+		panic("at the point " + name)
+	}
 }
