@@ -89,3 +89,34 @@ func headings(text string) string {
 	}
 	return anchors
 }
+
+// TestSecurityCasesNameTests: each test that docs/security-cases.md names is there. That its numbers are those that run is
+// tested in package e2e.
+func TestSecurityCasesNameTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/security-cases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	files, err := filepath.Glob("*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.Write(content)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z0-9_]+)`").FindAllStringSubmatch(string(text), -1)
+	for _, m := range named {
+		if !strings.Contains(code.String(), "\nfunc "+m[1]+"(t *testing.T)") {
+			t.Errorf("docs/security-cases.md names %s, there is no such test", m[1])
+		}
+	}
+	if len(named) < 10 {
+		t.Errorf("%d names of tests found, this test looks past them", len(named))
+	}
+}

@@ -25,11 +25,11 @@ const eagerLogin = `success: {status: [200], json_field: ok=true}
 
 // interceptionCases: logins through the application's own form (security case group I).
 var interceptionCases = []securityCase{
-	{"I01_only_a_post_to_the_exact_path_is_a_login", func(t *testing.T, s *setup) {
+	{"I01_only_a_post_to_the_exact_path_is_a_login", both, func(t *testing.T, s *setup) {
 		sp := s.space()
-		g := start(t, appConfig(startHTTPApp(t, eager), sp.section(), eagerLogin+"\n    completion_paths: [/login/step2]"), options{})
+		g := s.start(t, appConfig(startHTTPApp(t, eager), sp.section(), eagerLogin+"\n    completion_paths: [/login/step2]"), options{})
 		try := func(line string) *http.Response {
-			return one(t, g, line+" HTTP/1.1", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 0")
+			return s.one(t, g, line, "Content-Type: application/x-www-form-urlencoded", "Content-Length: 0")
 		}
 		for _, line := range []string{
 			"POST /login/%2e%2e/uploads/e.json", "POST /login/../uploads/e.json", "POST /login/", "POST /LOGIN", "POST /Login", "POST /login;x", "POST //login", "POST /./login", "POST /%6cogin",
@@ -49,9 +49,9 @@ var interceptionCases = []securityCase{
 		}
 	}},
 
-	{"I02_the_identity_is_read_strictly", strictIdentity},
+	{"I02_the_identity_is_read_strictly", onlyH1, strictIdentity},
 
-	{"I03_success_needs_every_mark", func(t *testing.T, s *setup) {
+	{"I03_success_needs_every_mark", onlyH1, func(t *testing.T, s *setup) {
 		type answerOf struct {
 			status int
 			header []string
@@ -106,7 +106,7 @@ var interceptionCases = []securityCase{
 		}
 	}},
 
-	{"I04_the_answer_is_asked_for_and_read_as_it_is", func(t *testing.T, s *setup) {
+	{"I04_the_answer_is_asked_for_and_read_as_it_is", onlyH1, func(t *testing.T, s *setup) {
 		encoding := ""
 		app := &spy{next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if encoding != "" {
@@ -151,9 +151,9 @@ var interceptionCases = []securityCase{
 		}
 	}},
 
-	{"I05_the_answer_is_bounded", boundedAnswer},
+	{"I05_the_answer_is_bounded", onlyH1, boundedAnswer},
 
-	{"I06_redis_fails_after_the_app_said_yes", func(t *testing.T, _ *setup) {
+	{"I06_redis_fails_after_the_app_said_yes", onlyH1, func(t *testing.T, _ *setup) {
 		sp := ownSpace(t)
 		for _, how := range []string{"killed", "hung"} {
 			fail := true
@@ -197,9 +197,9 @@ var interceptionCases = []securityCase{
 		}
 	}},
 
-	{"I07_the_vault", vaultKeeps},
+	{"I07_the_vault", onlyH1, vaultKeeps},
 
-	{"I08_two_steps", func(t *testing.T, s *setup) {
+	{"I08_two_steps", onlyH1, func(t *testing.T, s *setup) {
 		sp := s.space()
 		// The password step sets a cookie and leads on; the code makes it a login.
 		upstream := startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -252,7 +252,7 @@ var interceptionCases = []securityCase{
 		}
 	}},
 
-	{"I09_identity_headers_do_not_reach_the_browser", func(t *testing.T, s *setup) {
+	{"I09_identity_headers_do_not_reach_the_browser", both, func(t *testing.T, s *setup) {
 		set := func(w http.ResponseWriter) {
 			w.Header().Set("X-App-User", "7")
 			w.Header()["x-app-ROLE"] = []string{"admin"}
@@ -275,35 +275,48 @@ var interceptionCases = []securityCase{
 				w.WriteHeader(401)
 			}
 		}))
-		g := start(t, appConfig(upstream, s.section(), `success: {status: [200]}
+		g := s.start(t, appConfig(upstream, s.section(), `success: {status: [200]}
     identity: {from: header, fields: {userId: X-App-User, role: X-App-Role}}`), options{})
-		look := func(what, text string, status int) {
+		look := func(what string, final *http.Response, hints []*http.Response, status, early int) {
 			t.Helper()
-			lower := strings.ToLower(text)
-			if !strings.HasPrefix(text, fmt.Sprintf("HTTP/1.1 %d", status)) || strings.Contains(lower, "x-app-") || strings.Contains(lower, "x-user-") || !strings.Contains(lower, "x-other: stays") {
-				t.Errorf("%s: %q", what, text)
+			other := 0
+			for _, h := range append(hints, final) {
+				_, _ = io.ReadAll(h.Body) // trailers come after it
+				for _, header := range []http.Header{h.Header, h.Trailer} {
+					if lower := strings.ToLower(fmt.Sprint(header)); strings.Contains(lower, "x-app-") || strings.Contains(lower, "x-user-") {
+						t.Errorf("%s: %v", what, header)
+					}
+				}
+				if h.Header.Get("X-Other") == "stays" {
+					other++
+				}
+			}
+			if final.StatusCode != status || len(hints) != early || other != 1+early {
+				t.Errorf("%s: %s after %d hints, %d of them with the other header", what, final.Status, len(hints), other)
 			}
 		}
-		post := func(body string) string {
-			return raw(t, g.addr, fmt.Sprintf("POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		post := func(body string) (*http.Response, []*http.Response) {
+			return s.send(t, g, request{line: "POST /login", headers: []string{"Content-Type: application/x-www-form-urlencoded"}, body: body})
 		}
-		look("a refused login", post("email=a&password=wrong"), 401)
-		text := post("email=a&password=right")
-		look("a login", text, 200)
-		token := answer{Response: parse(t, text)}.tokenOf()
+		refused, hints := post("email=a&password=wrong")
+		look("a refused login", refused, hints, 401, 0)
+		in, hints := post("email=a&password=right")
+		look("a login", in, hints, 200, 0)
+		token := answer{Response: in}.tokenOf()
 		said.secret(token)
 		for _, c := range []struct {
-			query  string
-			status int
-		}{{"", 401}, {"?as=right", 200}, {"?as=trailer", 200}, {"?as=early", 103}} {
+			query         string
+			status, early int
+		}{{"", 401, 0}, {"?as=right", 200, 0}, {"?as=trailer", 200, 0}, {"?as=early", 200, 1}} {
 			for _, cookie := range []string{"a=b", "gatehouse=" + token} {
 				for _, path := range []string{"/public/x", "/login"} {
-					look("an ordinary answer", raw(t, g.addr, "GET "+path+c.query+" HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\nCookie: "+cookie+"\r\n\r\n"), c.status)
+					final, hints := s.send(t, g, request{line: "GET " + path + c.query, headers: []string{"TE: trailers", "Cookie: " + cookie}})
+					look(path+c.query, final, hints, c.status, c.early)
 				}
 			}
 		}
 		// It is this header all the same that says who it is.
-		b := holder(t, g, token)
+		b := s.holder(t, g, token)
 		if got := b.get("/.gatehouse/userinfo"); !strings.Contains(got.body, `"userId":"7"`) || !strings.Contains(got.body, `"role":"admin"`) {
 			t.Errorf("the session is %s", got.body)
 		}

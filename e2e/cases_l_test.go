@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,13 +14,13 @@ import (
 
 // loginCases: login and logout (security case group L).
 var loginCases = []securityCase{
-	{"L01_cross_site_posts", func(t *testing.T, s *setup) {
+	{"L01_cross_site_posts", both, func(t *testing.T, s *setup) {
 		app := &spy{next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })}
 		upstream := startHTTPApp(t, app)
 		more := "public_url: https://public.example\ntrusted_origins: [\"https://partner.example\"]\n"
-		file := start(t, baseConfig(upstream, s.section())+more, withUsers())
-		viaApp := start(t, appConfig(upstream, s.section(), sampleLogin)+more, options{})
-		b := newBrowser(t, file.url)
+		file := s.start(t, baseConfig(upstream, s.section())+more, withUsers())
+		viaApp := s.start(t, appConfig(upstream, s.section(), sampleLogin)+more, options{})
+		b := s.browser(t, file)
 		b.login(userEmail, userPassword)
 		for _, c := range []struct {
 			ok    bool
@@ -36,11 +37,11 @@ var loginCases = []securityCase{
 			for i, g := range []*gateway{file, viaApp} {
 				lines := []string{"Content-Type: application/x-www-form-urlencoded", "Content-Length: 0"}
 				for _, line := range c.lines {
-					lines = append(lines, strings.ReplaceAll(line, "OWN", g.addr))
+					lines = append(lines, strings.ReplaceAll(strings.ReplaceAll(line, "http://OWN", g.url), "OWN", g.addr))
 				}
 				for _, path := range []string{"/login", "/logout"} {
 					before := len(app.requests())
-					got := one(t, g, "POST "+path+" HTTP/1.1", lines...)
+					got := s.one(t, g, "POST "+path, lines...)
 					if refused := got.StatusCode == http.StatusForbidden; refused == c.ok {
 						t.Errorf("backend %d, POST %s with %q: %s", i, path, c.lines, got.Status)
 					}
@@ -52,7 +53,7 @@ var loginCases = []securityCase{
 		}
 		// The right password and a living session make no difference.
 		cross := []string{"Origin", "https://evil.example"}
-		if got := newBrowser(t, file.url).post("/login", form("email", userEmail, "password", userPassword), cross...); got.StatusCode != 403 || len(got.Cookies()) != 0 {
+		if got := s.browser(t, file).post("/login", form("email", userEmail, "password", userPassword), cross...); got.StatusCode != 403 || len(got.Cookies()) != 0 {
 			t.Errorf("cross-site login: %s", got.Status)
 		}
 		if got := b.post("/logout", nil, cross...); got.StatusCode != 403 || b.token() == "" || b.get("/account").StatusCode != 204 {
@@ -62,7 +63,7 @@ var loginCases = []securityCase{
 			t.Error("the metric does not count cross-site logins")
 		}
 		for _, method := range []string{"GET", "HEAD"} {
-			got, err := send(plainClient(t), method, file.url+"/logout", b.token(), "")
+			got, err := send(s.client(t), method, file.url+"/logout", b.token(), "")
 			if err != nil || got.StatusCode != 200 || len(got.Cookies()) != 0 || b.get("/account").StatusCode != 204 {
 				t.Errorf("%s /logout: %v, %v", method, got.Response, err)
 			}
@@ -75,10 +76,13 @@ var loginCases = []securityCase{
 		}
 	}},
 
-	{"L02_next_stays_here", nextStaysHere},
-	{"L03_rate_limits", rateLimits},
+	{"L02_next_stays_here", both, nextStaysHere},
+	{"L03_rate_limits", onlyH1, func(t *testing.T, s *setup) {
+		rateLimits(t, s)
+		t.Run("every entrance", func(t *testing.T) { entrancesShareLimits(t, s) })
+	}},
 
-	{"L04_one_answer_for_every_failure", func(t *testing.T, s *setup) {
+	{"L04_one_answer_for_every_failure", onlyH1, func(t *testing.T, s *setup) {
 		// The time it takes is TestL04_known_and_unknown_users_take_as_long, which runs alone.
 		users := usersYAML() + strings.Replace(strings.Split(usersYAML(), "\n")[2], "id: 2, email: "+userEmail, "id: 3, disabled: true, email: gone@example.com", 1) + "\n"
 		g := start(t, baseConfig(whoApp(t), s.section()), options{files: map[string]string{"users.yaml": users}})
@@ -112,7 +116,7 @@ var loginCases = []securityCase{
 		}
 	}},
 
-	{"L05_a_flood_of_logins_does_not_starve_the_proxy", func(t *testing.T, s *setup) {
+	{"L05_a_flood_of_logins_does_not_starve_the_proxy", onlyH1, func(t *testing.T, s *setup) {
 		cfg := strings.Replace(baseConfig(whoApp(t), s.section()), "burst: 1000}", "burst: 1000, max_concurrent_hashes: 1}", 1)
 		g := start(t, cfg, options{files: map[string]string{"users.yaml": argonUsers(t)}})
 		b := newBrowser(t, g.url)
@@ -178,8 +182,8 @@ var loginCases = []securityCase{
 		newBrowser(t, g.url).login(adminEmail, adminPassword)
 	}},
 
-	{"L06_fields_come_from_the_body_once", func(t *testing.T, s *setup) {
-		g, _ := s.gateway(t, "")
+	{"L06_fields_come_from_the_body_once", both, func(t *testing.T, s *setup) {
+		g, _ := s.usual()
 		const urlencoded = "Content-Type: application/x-www-form-urlencoded"
 		good := form("email", userEmail, "password", userPassword).Encode()
 		pad := func(size int) string { return good + "&pad=" + strings.Repeat("x", size-len(good)-len("&pad=")) }
@@ -207,23 +211,29 @@ var loginCases = []securityCase{
 			{"two types", "/login", urlencoded + "\r\n" + urlencoded, good, 415},
 			{"good", "/login", urlencoded, good, 303},
 		} {
-			got := parse(t, raw(t, g.addr, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\nContent-Length: %d\r\n\r\n%s", c.target, g.addr, c.kind, len(c.body), c.body)))
+			got, _ := s.send(t, g, request{line: "POST " + c.target, headers: strings.Split(c.kind, "\r\n"), body: c.body})
 			if got.StatusCode != c.want || (len(got.Cookies()) == 1) != (c.want == 303) {
 				t.Errorf("%s: %s with %d cookies, want %d", c.name, got.Status, len(got.Cookies()), c.want)
 			}
 		}
-		chunk := strings.Repeat("x", 33<<10)
-		text := raw(t, g.addr, fmt.Sprintf("POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", urlencoded, len(chunk), chunk, len(chunk), chunk))
-		if got := parse(t, text); got.StatusCode != 413 {
-			t.Errorf("over 64 KB in chunks: %s", got.Status)
+		for size, want := range map[int]int{64<<10 + 1: 413, 100: 303} {
+			if got, _ := s.send(t, g, request{line: "POST /login", headers: []string{urlencoded}, body: pad(size), chunked: true}); got.StatusCode != want {
+				t.Errorf("%d bytes of a length that is not told: %s, want %d", size, got.Status, want)
+			}
+		}
+		for _, path := range []string{"/login", "/logout"} {
+			got, _ := s.send(t, g, request{line: "POST " + path, headers: []string{urlencoded}, body: "next=/a&next=/b"})
+			if got.StatusCode != 400 {
+				t.Errorf("POST %s with next twice: %s", path, got.Status)
+			}
 		}
 	}},
 
-	{"L07_a_post_after_the_session_has_ended", func(t *testing.T, s *setup) {
+	{"L07_a_post_after_the_session_has_ended", both, func(t *testing.T, s *setup) {
 		sp := s.space()
 		a := startApp(t, nil)
-		g := start(t, sections(baseConfig(a.url, sp.section()), "session", "idle: 1s"), withUsers())
-		b := newBrowser(t, g.url)
+		g := s.start(t, sections(baseConfig(a.url, sp.section()), "session", "idle: 1s"), withUsers())
+		b := s.browser(t, g)
 		b.login(userEmail, userPassword)
 		post := func(header ...string) answer {
 			return b.post("/account/save", form("secret", "draft"), append(header, "Content-Type", "application/x-www-form-urlencoded")...)
@@ -233,7 +243,7 @@ var loginCases = []securityCase{
 		}
 		eventually(t, "the session to end", func() bool { return sp.number(t, "EXISTS", sp.session(b.token())) == 0 })
 		before := len(a.requests())
-		own := "http://" + g.addr
+		own := g.url
 		for referer, next := range map[string]string{
 			"": "", own + "/account/form?id=7": "/account/form?id=7", own + "/": "", "https://evil.example/account": "", "http://127.0.0.1:1/x": "",
 			own + ".evil.example/x": "", "javascript:alert(1)": "", own + "/account/form#part": "/account/form", "http://evil@" + g.addr + "/x": "/x",
@@ -285,7 +295,7 @@ var nexts = map[string]string{
 // nextStaysHere (L02): nothing leads a person away from this origin by next.
 func nextStaysHere(t *testing.T, s *setup) {
 	g, _ := s.gateway(t, "")
-	viaApp := start(t, appConfig(startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	viaApp := s.start(t, appConfig(startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "/dashboard")
 		w.Header().Set("X-Me", "7")
 		w.WriteHeader(302)
@@ -300,7 +310,7 @@ func nextStaysHere(t *testing.T, s *setup) {
 				t.Errorf("%s, next=%q leads to %q, want %q", how, next, location, want)
 			}
 		}
-		b := newBrowser(t, g.url)
+		b := s.browser(t, g)
 		page := b.get("/login?" + url.Values{"next": {next}}.Encode())
 		if field := hiddenFields(page.body).Get("next"); page.StatusCode != 200 || field != want && (field != "" || want != "/") {
 			t.Errorf("next=%q stands in the form as %q", next, field)
@@ -314,23 +324,43 @@ func nextStaysHere(t *testing.T, s *setup) {
 		if want == "/" && next != "/" {
 			want = "/dashboard" // where the app points
 		}
-		c := newBrowser(t, viaApp.url)
+		c := s.browser(t, viaApp)
 		check("login through the app", c.post("/login?"+url.Values{"next": {next}}.Encode(), form("email", "a", "password", "b")).location(), want)
 		check("login through the app, next of the form's page", c.post("/login", form("email", "a", "password", "b"),
 			"Referer", viaApp.url+"/login?"+url.Values{"next": {next}}.Encode()).location(), want)
 	}
 	for next, want := range map[string]string{"//evil.example": "/", "/account?x=1": "/account?x=1"} {
-		got := newBrowser(t, g.url).post("/login", form("email", userEmail, "password", userPassword, "next", next), "Accept", "application/json")
+		got := s.browser(t, g).post("/login", form("email", userEmail, "password", userPassword, "next", next), "Accept", "application/json")
 		if got.StatusCode != 200 || strings.TrimSpace(got.body) != `{"userId":2,"next":"`+want+`"}` {
 			t.Errorf("login of a program, next=%q: %s %s", next, got.Status, got.body)
 		}
 	}
 	// The whole way: caught, sent to login, sent back.
-	b := newBrowser(t, g.url)
+	b := s.browser(t, g)
 	fields := hiddenFields(b.get(b.get("/account/x?a=1&b=%2F").location()).body)
 	fields.Set("account", userEmail)
 	fields.Set("password", userPassword)
 	if got := b.post("/login", fields); got.location() != "/account/x?a=1&b=%2F" {
 		t.Errorf("after login: %s", got.location())
+	}
+}
+
+// entrancesShareLimits (L03): who tries at one form after the other has no more tries for it.
+func entrancesShareLimits(t *testing.T, s *setup) {
+	upstream := startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }))
+	cfg := appConfig(upstream, s.section(), "success: {status: [200]}\n    identity: {from: header, fields: {userId: X-Me}}\n    completion_paths: [/login/code, /api/login]")
+	for limit, rates := range map[string]string{"address": "{per_address: 1/m, per_account: 6000/m, burst: 3}", "account": "{per_address: 6000/m, per_account: 1/m, burst: 3}"} {
+		g := start(t, strings.Replace(cfg, "{per_address: 6000/m, per_account: 6000/m, burst: 1000}", rates, 1), options{})
+		var got []int
+		for i, path := range []string{"/login", "/login/code", "/api/login", "/login", "/login/code", "/api/login"} {
+			account := "a@example.com"
+			if limit == "address" {
+				account = fmt.Sprintf("a%d@example.com", i)
+			}
+			got = append(got, newBrowser(t, g.url).post(path, form("email", account, "password", "x")).StatusCode)
+		}
+		if want := []int{401, 401, 401, 429, 429, 429}; !slices.Equal(got, want) {
+			t.Errorf("limit per %s over three entrances: %v, want %v", limit, got, want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/internal/testcert"
 	"gatehouse/sample"
@@ -17,12 +18,12 @@ import (
 // sessionCases: sessions and their cookie (security case group S). What time, crashes and races do to
 // sessions is in sessions_test.go, what outages do in outage_test.go.
 var sessionCases = []securityCase{
-	{"S01_exactly_one_cookie", func(t *testing.T, s *setup) {
-		g, a := s.gateway(t, "")
-		b := newBrowser(t, g.url)
+	{"S01_exactly_one_cookie", both, func(t *testing.T, s *setup) {
+		g, a := s.usual()
+		b := s.browser(t, g)
 		b.login(userEmail, userPassword)
 		good, evil := "gatehouse="+b.token(), "gatehouse="+tagOf("2")+"."+strings.Repeat("A", 43)
-		if got := one(t, g, "GET /account HTTP/1.1", "Cookie: "+good); got.StatusCode != 200 || got.Header["Set-Cookie"] != nil {
+		if got := s.one(t, g, "GET /account", "Cookie: "+good); got.StatusCode != 200 || got.Header["Set-Cookie"] != nil {
 			t.Fatalf("one cookie: %s, %q", got.Status, got.Header["Set-Cookie"])
 		}
 		for name, lines := range map[string][]string{
@@ -32,7 +33,7 @@ var sessionCases = []securityCase{
 			"odd blanks": {"Cookie: " + good + ";\t gatehouse =x"},
 		} {
 			for target, want := range map[string]int{"/account": 303, "/login": 200, "/logout": 200, "/.gatehouse/userinfo": 401, "/public/x": 200} {
-				got := one(t, g, "GET "+target+" HTTP/1.1", lines...)
+				got := s.one(t, g, "GET "+target, lines...)
 				cleared := got.Cookies()
 				if got.StatusCode != want || len(cleared) != 1 || cleared[0].Name != "gatehouse" || cleared[0].MaxAge >= 0 || cleared[0].Path != "/" {
 					t.Errorf("%s, %s: %s, Set-Cookie %q; want %d and the cookie cleared", name, target, got.Status, got.Header["Set-Cookie"], want)
@@ -43,13 +44,21 @@ var sessionCases = []securityCase{
 			}
 		}
 		// Browsers tell names apart by case, so this is another cookie. The app, which may not, sees neither.
-		if got := one(t, g, "GET /account HTTP/1.1", "Cookie: Gatehouse=x; "+good); got.StatusCode != 200 || strings.Contains(a.last(t).Raw, "atehouse=") {
+		if got := s.one(t, g, "GET /account", "Cookie: Gatehouse=x; "+good); got.StatusCode != 200 || strings.Contains(a.last(t).Raw, "atehouse=") {
 			t.Errorf("a cookie in another case: %s, the app got %q", got.Status, a.last(t).Raw)
 		}
-		t.Run("name", func(t *testing.T) { cookieName(t, s, a) })
+		// A browser may send one header line of HTTP/1.1 as several fields of HTTP/2 (RFC 9113, 8.2.3): one cookie among them is one.
+		if s.h2() {
+			got := s.one(t, g, "GET /account", "Cookie: a=b", "Cookie: "+good, "Cookie: c=d")
+			if r := a.last(t); got.StatusCode != 200 || r.Header.Get("X-User-Id") != "2" || strings.Join(r.Header["Cookie"], "|") != "a=b; c=d" {
+				t.Errorf("one cookie among crumbs: %s, the app got %q", got.Status, r.Header["Cookie"])
+			}
+		} else {
+			t.Run("name", func(t *testing.T) { cookieName(t, s, s.app) })
+		}
 	}},
 
-	{"S02_the_cookie_stays_between_browser_and_gateway", func(t *testing.T, s *setup) {
+	{"S02_the_cookie_stays_between_browser_and_gateway", both, func(t *testing.T, s *setup) {
 		set := []string{"gatehouse=evil", "GATEHOUSE=evil; Path=/", " Gatehouse = evil; HttpOnly", "gatehouse=; Max-Age=0", "other=1; Path=/", `j={"x":1}; Secure`, "gatehouse2=fine"}
 		a := startApp(t, func(w io.Writer, _ seen) {
 			lines := make([]string, len(set))
@@ -58,8 +67,8 @@ var sessionCases = []securityCase{
 			}
 			reply(w, "200 OK", "text/plain", "x", lines...)
 		})
-		g := start(t, baseConfig(a.url, s.section()), withUsers())
-		b := newBrowser(t, g.url)
+		g := s.start(t, baseConfig(a.url, s.section()), withUsers())
+		b := s.browser(t, g)
 		b.login(userEmail, userPassword)
 		_, secret, _ := strings.Cut(b.token(), ".")
 		for sent, want := range map[string]string{
@@ -73,9 +82,19 @@ var sessionCases = []securityCase{
 			`x=1, gatehouse=T; gatehouse=T`:       `x=1`,
 		} {
 			for _, target := range []string{"/account", "/public/x"} {
-				got := one(t, g, "GET "+target+" HTTP/1.1", "Cookie: "+strings.ReplaceAll(sent, "T", b.token()))
+				got := s.one(t, g, "GET "+target, "Cookie: "+strings.ReplaceAll(sent, "T", b.token()))
 				if r := a.last(t); got.StatusCode != 200 || r.Target != target || strings.Join(r.Header["Cookie"], "|") != want || strings.Contains(r.Raw, secret) {
 					t.Errorf("Cookie: %s: %s, arrives as %q, want %q", sent, got.Status, r.Header["Cookie"], want)
+				}
+				if s.h2() { // the same in crumbs
+					crumbs := []string{}
+					for crumb := range strings.SplitSeq(strings.ReplaceAll(sent, "T", b.token()), "; ") {
+						crumbs = append(crumbs, "Cookie: "+crumb)
+					}
+					got = s.one(t, g, "GET "+target, crumbs...)
+					if r := a.last(t); got.StatusCode != 200 || strings.Join(r.Header["Cookie"], "; ") != want || strings.Contains(r.Raw, secret) {
+						t.Errorf("Cookie in crumbs: %s: %s, arrives as %q, want %q", sent, got.Status, r.Header["Cookie"], want)
+					}
 				}
 				if lines := strings.Join(got.Header["Set-Cookie"], "|"); lines != `other=1; Path=/|j={"x":1}; Secure|gatehouse2=fine` {
 					t.Errorf("the client got Set-Cookie %q", lines)
@@ -84,7 +103,7 @@ var sessionCases = []securityCase{
 		}
 	}},
 
-	{"S03_login_makes_a_new_token", func(t *testing.T, s *setup) {
+	{"S03_login_makes_a_new_token", onlyH1, func(t *testing.T, s *setup) {
 		sp := s.space()
 		cfg := baseConfig(whoApp(t), sp.section())
 		here, there := start(t, cfg, withUsers()), start(t, cfg, withUsers())
@@ -129,7 +148,7 @@ var sessionCases = []securityCase{
 		}
 	}},
 
-	{"S04_redis_holds_no_token", func(t *testing.T, s *setup) {
+	{"S04_redis_holds_no_token", onlyH1, func(t *testing.T, s *setup) {
 		sp := s.space()
 		g := start(t, baseConfig(whoApp(t), sp.section()), withUsers())
 		app := &spy{next: sample.New(sample.Options{})}
@@ -171,11 +190,11 @@ var sessionCases = []securityCase{
 		}
 	}},
 
-	{"S05_malformed_tokens_cost_nothing", func(t *testing.T, _ *setup) {
+	{"S05_malformed_tokens_cost_nothing", both, func(t *testing.T, s *setup) {
 		sp := ownSpace(t)
 		a := startApp(t, nil)
-		g := start(t, baseConfig(a.url, sp.section()), withUsers())
-		b := newBrowser(t, g.url)
+		g := s.start(t, baseConfig(a.url, sp.section()), withUsers())
+		b := s.browser(t, g)
 		b.login(userEmail, userPassword)
 		good := b.token()
 		bad := []string{"", "x", ".", good[:54], good + "A", good + "=", good[:11] + "." + good[:43], "=" + good[1:], strings.Replace(good, ".", "_", 1), `"` + good + `"`,
@@ -188,7 +207,7 @@ var sessionCases = []securityCase{
 				line string
 				want int
 			}{{"GET /account", 303}, {"GET /public/x", 200}, {"GET /.gatehouse/userinfo", 401}, {"GET /logout", 200}, {"POST /logout", 303}} {
-				if got := one(t, g, c.line+" HTTP/1.1", "Cookie: gatehouse="+token, "Content-Length: 0"); got.StatusCode != c.want {
+				if got := s.one(t, g, c.line, "Cookie: gatehouse="+token, "Content-Length: 0"); got.StatusCode != c.want {
 					t.Errorf("%.60q, %s: %s, want %d", token, c.line, got.Status, c.want)
 				}
 			}
@@ -200,21 +219,24 @@ var sessionCases = []securityCase{
 			t.Errorf("%d requests with malformed tokens made the gateway ask Redis: %v", 5*len(bad), asked)
 		}
 		before = sp.commands(t)
-		one(t, g, "GET /account HTTP/1.1", "Cookie: gatehouse="+tagOf("2")+"."+strings.Repeat("A", 43))
+		s.one(t, g, "GET /account", "Cookie: gatehouse="+tagOf("2")+"."+strings.Repeat("A", 43))
 		if asked := sp.since(t, before); asked["get"] == 0 {
 			t.Errorf("a well-formed token was not looked up, so this case shows nothing: %v", asked)
 		}
 	}},
 
-	{"S06_nothing_brings_a_session_back", nothingComesBack},
-	{"S07_the_index_is_right_after_a_crash", indexAfterCrash},
-	{"S08_idle_and_absolute_limits", limitsHold},
-	{"S09_a_thousand_requests_one_write", oneWrite},
-	{"S10_redis_away", redisAway},
-	{"S11_records_that_cannot_be_read", unreadableRecords},
-	{"S12_nobody_gets_anothers_identity", noMixUp},
+	{"S06_nothing_brings_a_session_back", onlyH1, nothingComesBack},
+	{"S07_the_index_is_right_after_a_crash", onlyH1, indexAfterCrash},
+	{"S08_idle_and_absolute_limits", onlyH1, func(t *testing.T, s *setup) {
+		t.Run("limits", func(t *testing.T) { limitsHold(t, s) })
+		t.Run("skewed clocks", func(t *testing.T) { skewedClocks(t, s) })
+	}},
+	{"S09_a_thousand_requests_one_write", onlyH1, oneWrite},
+	{"S10_redis_away", onlyH1, redisAway},
+	{"S11_records_that_cannot_be_read", onlyH1, unreadableRecords},
+	{"S12_nobody_gets_anothers_identity", onlyH1, noMixUp},
 
-	{"S13_what_caches_may_keep", func(t *testing.T, s *setup) {
+	{"S13_what_caches_may_keep", onlyH1, func(t *testing.T, s *setup) {
 		app := startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if value := r.URL.Query().Get("cc"); value != "" {
 				w.Header().Set("Cache-Control", value)
@@ -323,4 +345,70 @@ func cookiesOutOf(dump []string) []string {
 		}
 	}
 	return all
+}
+
+// skewedClocks (S08): replicas that disagree by two minutes about the time agree about who is logged in.
+func skewedClocks(t *testing.T, s *setup) {
+	program, err := faulty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := s.space()
+	var gateways []*gateway
+	for _, skew := range []string{"-60s", "0s", "60s"} {
+		opts := withUsers()
+		opts.program, opts.env = program, []string{"GATEHOUSE_CLOCK=" + skew}
+		gateways = append(gateways, start(t, baseConfig(whoApp(t), sp.section()), opts))
+	}
+	const idle, off = 168 * time.Hour, 61 * time.Second
+	everywhere := func(what string, b *browser, want int) {
+		t.Helper()
+		for i, g := range gateways {
+			eventually(t, fmt.Sprintf("%s to be answered %d by gateway %d", what, want, i), func() bool { return b.at(g).get("/account").StatusCode == want })
+		}
+	}
+	for i, g := range gateways {
+		what := fmt.Sprintf("a session of gateway %d", i)
+		b := newBrowser(t, g.url)
+		b.login(userEmail, userPassword)
+		for k, at := range gateways { // at once, not in the end
+			if got := b.at(at).get("/account"); got.StatusCode != 200 {
+				t.Errorf("%s at gateway %d: %s", what, k, got.Status)
+			}
+		}
+		first, key := sp.record(t, b.token()), sp.session(b.token())
+		lives := func() time.Duration { return time.Duration(sp.number(t, "PTTL", key)) * time.Millisecond }
+		if left := lives(); left > idle+off || left < idle-off {
+			t.Errorf("%s lives for %v in Redis", what, left)
+		}
+		// A renewal by whichever moves neither the absolute limit nor the life by more than the clocks differ.
+		for k, at := range gateways {
+			sp.age(t, 20*time.Hour, b.token())
+			aged := sp.text(t, "GET", key)
+			if got := b.at(at).get("/account"); got.StatusCode != 200 {
+				t.Errorf("%s, due to be renewed, at gateway %d: %s", what, k, got.Status)
+			}
+			eventually(t, what+" to be renewed", func() bool {
+				_ = b.at(at).get("/account")
+				return sp.text(t, "GET", key) != aged
+			})
+			if r := sp.record(t, b.token()); !r.ExpiresAt.Equal(first.ExpiresAt) || !r.CreatedAt.Equal(first.CreatedAt) {
+				t.Errorf("%s, renewed by gateway %d, ends at %v and not at %v", what, k, r.ExpiresAt, first.ExpiresAt)
+			}
+			if left := lives(); left > idle+off || left < idle-off {
+				t.Errorf("%s, renewed by gateway %d, lives for %v", what, k, left)
+			}
+		}
+		everywhere(what, b, 200)
+		// An end is one for all, and a login after it holds, whoever's clock says that it was before.
+		other := gateways[(i+1)%len(gateways)]
+		ended := holder(t, other, b.token())
+		if got := b.at(other).post("/logout", nil); got.StatusCode != 303 {
+			t.Errorf("logout: %s", got.Status)
+		}
+		everywhere(what+" that has ended", ended, 303)
+		again := newBrowser(t, g.url)
+		again.login(userEmail, userPassword)
+		everywhere(what+", made again", again, 200)
+	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -13,13 +14,14 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/net/http2"
 
 	"gatehouse/sample"
 )
 
 // protocolCases: what a connection can be made to do (security case group X).
 var protocolCases = []securityCase{
-	{"X02_only_websocket_is_an_upgrade", func(t *testing.T, s *setup) {
+	{"X02_only_websocket_is_an_upgrade", both, func(t *testing.T, s *setup) {
 		// The app switches to whatever it is asked for, as h2c servers do.
 		a := startApp(t, func(w io.Writer, r seen) {
 			if up := r.Header.Get("Upgrade"); up != "" {
@@ -28,7 +30,24 @@ var protocolCases = []securityCase{
 			}
 			reply(w, "200 OK", "text/plain", "no tunnel")
 		})
-		g := start(t, baseConfig(a.url, s.section())+"", withUsers())
+		g := s.start(t, baseConfig(a.url, s.section()), withUsers())
+		if s.h2() {
+			// HTTP/2 has no Upgrade; its WebSockets are CONNECT requests with a :protocol (RFC 8441), which is not offered.
+			c := dialH2(t, g)
+			if c.settings[http2.SettingEnableConnectProtocol] != 0 {
+				t.Error("extended CONNECT is offered")
+			}
+			for _, protocol := range []string{"websocket", "h2c", "foo"} {
+				got := dialH2(t, g).open(true, fields(":method", "CONNECT", ":protocol", protocol, ":scheme", "https", ":authority", g.addr, ":path", "/public/")...).answer()
+				if !refusedWith(got, 405) {
+					t.Errorf(":protocol %s: %s", protocol, got.Status)
+				}
+			}
+			if n := len(a.requests()); n != 0 {
+				t.Errorf("%d requests reached the app", n)
+			}
+			return
+		}
 		for _, c := range []struct {
 			method, upgrade string
 			want            int
@@ -63,7 +82,7 @@ var protocolCases = []securityCase{
 		}
 	}},
 
-	{"X03_cross_site_websocket", func(t *testing.T, s *setup) {
+	{"X03_cross_site_websocket", onlyH1, func(t *testing.T, s *setup) {
 		// An app that takes handshakes from anywhere, as many do.
 		upstream := startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}); err == nil {
@@ -92,24 +111,21 @@ var protocolCases = []securityCase{
 		}
 	}},
 
-	{"X04_streams_end_with_the_session", func(t *testing.T, s *setup) {
+	{"X04_streams_end_with_the_session", both, func(t *testing.T, s *setup) {
 		upstream := startHTTPApp(t, sample.New(sample.Options{TrustHeaders: true, EventInterval: 50 * time.Millisecond}))
 		redis := s.section()
 		cfg := strings.Replace(baseConfig(upstream, redis), "rules:\n", "rules:\n  - path: /events\n  - path: /ws\n  - path: /download\n", 1)
-		here, there := start(t, cfg, withUsers()), start(t, cfg, withUsers())
+		here, there := s.start(t, cfg, withUsers()), s.start(t, cfg, withUsers())
 		for _, logoutAt := range []*gateway{here, there} {
-			b := newBrowser(t, here.url)
+			b := s.browser(t, here)
 			b.login(userEmail, userPassword)
 			header := http.Header{"Cookie": {"gatehouse=" + b.token()}}
-			conn, _, err := websocket.Dial(t.Context(), "ws://"+here.addr+"/ws", &websocket.DialOptions{HTTPHeader: header})
-			if err != nil {
-				t.Fatal(err)
-			}
-			events, download := openStream(t, here, "/events", header), openStream(t, here, "/download?bytes=1000000000", header)
+			conn := s.websocket(t, here, header)
+			events, download := s.openStream(t, here, "/events", header), s.openStream(t, here, "/download?bytes=1000000000", header)
 			if got := here.metric(t, `gatehouse_open_streams{kind="websocket"}`); got != "1" {
 				t.Errorf("open WebSockets in the metric: %s", got)
 			}
-			other := newBrowser(t, logoutAt.url)
+			other := s.browser(t, logoutAt)
 			other.headers.Set("Cookie", "gatehouse="+b.token())
 			began := time.Now()
 			if got := other.post("/logout", nil); got.StatusCode != http.StatusSeeOther {
@@ -141,86 +157,63 @@ var protocolCases = []securityCase{
 					here.metric(t, `gatehouse_open_streams{kind="download"}`) == "0"
 			})
 		}
-		// Expiry ends streams as well.
+		// Expiry ends streams as well. That each kind of end reaches each kind of stream on each replica in time is
+		// TestStreamsEndEverywhere and TestStreamsAndTime.
 		short := strings.Replace(cfg, "session:\n", "session:\n  idle: 2s\n  absolute: 2s\n", 1)
-		g := start(t, short, withUsers())
-		b := newBrowser(t, g.url)
+		g := s.start(t, short, withUsers())
+		b := s.browser(t, g)
 		b.login(userEmail, userPassword)
-		if _, err := io.Copy(io.Discard, openStream(t, g, "/events", http.Header{"Cookie": {"gatehouse=" + b.token()}})); err == nil {
-			t.Error("the event stream of an expired session ended as if complete")
+		header := http.Header{"Cookie": {"gatehouse=" + b.token()}}
+		conn, events, download := s.websocket(t, g, header), s.openStream(t, g, "/events", header), sip{s.openStream(t, g, "/download?bytes=1000000000", header)}
+		for name, body := range map[string]io.Reader{"event stream": events, "download": download} {
+			if _, err := io.Copy(io.Discard, body); err == nil {
+				t.Errorf("the %s of an expired session ended as if complete", name)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for err := error(nil); err == nil; {
+			if _, _, err = conn.Read(ctx); ctx.Err() != nil {
+				t.Error("the WebSocket of an expired session goes on")
+			}
 		}
 	}},
 
-	{"X05_app_dies_in_the_middle", func(t *testing.T, s *setup) {
+	{"X05_app_dies_in_the_middle", both, func(t *testing.T, s *setup) {
 		a := startApp(t, func(w io.Writer, _ seen) {
 			_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 		})
-		g := start(t, baseConfig(a.url, s.section()), withUsers())
-		resp := parse(t, raw(t, g.addr, "GET /public/ HTTP/1.1\r\nHost: x\r\n\r\n"))
-		if body, err := io.ReadAll(resp.Body); err == nil {
-			t.Errorf("the client was given a complete answer: %q", body)
+		g := s.start(t, baseConfig(a.url, s.section()), withUsers())
+		resp := s.one(t, g, "GET /public/")
+		if body, err := io.ReadAll(resp.Body); err == nil || resp.StatusCode != 200 || string(body) != "hello" {
+			t.Errorf("the client was given %s %q, and told of its end by %v", resp.Status, body, err)
 		}
+		g.logged(t, map[string]any{"type": "access", "path": "/public/", "status": 200, "error": "answer cut off"})
 	}},
 
-	{"X07_limits", func(t *testing.T, s *setup) {
-		g, a := s.gateway(t, "limits: {max_header_bytes: 16KiB, max_header_lines: 50, max_uri: 1KiB, max_body: 10KB}\n")
-		many := make([]string, 60)
-		for i := range many {
-			many[i] = fmt.Sprintf("X-H-%d: v", i)
-		}
-		cookies := "Cookie: " + strings.Repeat("c=v; ", 3500)
-		for _, c := range []struct {
-			name, line string
-			headers    []string
-			want       int
-		}{
-			{"header lines", "GET /public/ HTTP/1.1", many, 431},
-			{"header lines within", "GET /public/ HTTP/1.1", many[:40], 200},
-			{"header bytes", "GET /public/ HTTP/1.1", []string{"X-Big: " + strings.Repeat("a", 17<<10)}, 431},
-			{"header bytes within", "GET /public/ HTTP/1.1", []string{"X-Big: " + strings.Repeat("a", 15<<10)}, 200},
-			{"900 KB", "GET /public/ HTTP/1.1", []string{"X-Big: " + strings.Repeat("a", 900<<10)}, 431},
-			{"3,500 cookies", "GET /public/ HTTP/1.1", []string{cookies}, 431},
-			{"URI", "GET /public/" + strings.Repeat("a", 1100) + " HTTP/1.1", nil, 414},
-			{"URI within", "GET /public/" + strings.Repeat("a", 1000) + " HTTP/1.1", nil, 200},
-			{"body", "POST /public/ HTTP/1.1", []string{"Content-Length: 10001"}, 413},
-		} {
-			if resp := one(t, g, c.line, c.headers...); resp.StatusCode != c.want {
-				t.Errorf("%s: %s, want %d", c.name, resp.Status, c.want)
-			}
-		}
-		chunk := strings.Repeat("x", 6000)
-		body := fmt.Sprintf("%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", len(chunk), chunk, len(chunk), chunk)
-		text := raw(t, g.addr, "POST /public/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
-		if resp := parse(t, text); resp.StatusCode != 413 {
-			t.Errorf("chunked body over the limit: %s, want 413", resp.Status)
-		}
-		entry := g.logged(t, map[string]any{"type": "access", "status": 414})
-		if entry["error"] == nil {
-			t.Errorf("the log line does not say why: %v", entry)
-		}
-		for _, limit := range []string{"headers", "uri", "body"} {
-			if got := g.metric(t, `gatehouse_limited_total{limit="`+limit+`"}`); got == "0" {
-				t.Errorf("the metric of the limit of %s does not count", limit)
-			}
-		}
-		_ = a
-	}},
+	{"X07_limits", both, limits},
 
-	{"X08_loop", func(t *testing.T, s *setup) {
+	{"X08_loop", both, func(t *testing.T, s *setup) {
 		// The settings refuse the gateway's own address; a load balancer that leads back is found out later.
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		g := start(t, baseConfig("http://"+l.Addr().String(), s.section()), withUsers())
+		g := s.start(t, baseConfig("http://"+l.Addr().String(), s.section()), withUsers())
+		connect := func() (net.Conn, error) {
+			if s.h2() {
+				return tls.Dial("tcp", g.addr, &tls.Config{InsecureSkipVerify: true})
+			}
+			return net.Dial("tcp", g.addr)
+		}
 		go func() {
 			for {
 				in, err := l.Accept()
 				if err != nil {
 					return
 				}
-				out, err := net.Dial("tcp", g.addr)
+				out, err := connect()
 				if err != nil {
 					return
 				}
@@ -228,7 +221,7 @@ var protocolCases = []securityCase{
 				go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
 			}
 		}()
-		resp := one(t, g, "GET /public/ HTTP/1.1")
+		resp := s.one(t, g, "GET /public/")
 		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusLoopDetected || !strings.Contains(string(body), "upstream") {
 			t.Errorf("upstream leads back to the gateway: %s %s, want 508", resp.Status, body)
 		}
@@ -237,11 +230,13 @@ var protocolCases = []securityCase{
 		}
 	}},
 
-	{"X09_app_hung_refused_and_client_gone", func(t *testing.T, s *setup) {
-		gone := make(chan struct{})
-		release := make(chan struct{})
+	{"X09_app_hung_refused_and_client_gone", both, func(t *testing.T, s *setup) {
+		arrived, gone, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		t.Cleanup(func() { close(release) })
 		upstream := startHTTPApp(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/public/left" {
+				close(arrived)
+			}
 			select {
 			case <-r.Context().Done():
 				if r.URL.Path == "/public/left" {
@@ -250,18 +245,22 @@ var protocolCases = []securityCase{
 			case <-release:
 			}
 		}))
-		g := start(t, baseConfig(upstream, s.section())+"timeouts: {response_header: 300ms}\n", withUsers())
-		if resp := one(t, g, "GET /public/ HTTP/1.1"); resp.StatusCode != http.StatusGatewayTimeout {
+		g := s.start(t, baseConfig(upstream, s.section())+"timeouts: {response_header: 300ms}\n", withUsers())
+		if resp := s.one(t, g, "GET /public/"); resp.StatusCode != http.StatusGatewayTimeout {
 			t.Errorf("hung app: %s, want 504", resp.Status)
 		}
-		patient := start(t, baseConfig(upstream, s.section()), withUsers())
-		conn, err := net.Dial("tcp", patient.addr)
-		if err != nil {
-			t.Fatal(err)
+		patient := s.start(t, baseConfig(upstream, s.section()), withUsers())
+		if s.h2() {
+			c := dialH2(t, patient)
+			stream := c.open(true, h2Header("GET", "/public/left", patient.addr, nil)...)
+			<-arrived
+			stream.reset() // the connection stays
+		} else {
+			conn := dial(t, patient)
+			_, _ = io.WriteString(conn, "GET /public/left HTTP/1.1\r\nHost: x\r\n\r\n")
+			<-arrived
+			_ = conn.Close()
 		}
-		_, _ = io.WriteString(conn, "GET /public/left HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(100 * time.Millisecond)
-		_ = conn.Close()
 		select {
 		case <-gone:
 		case <-time.After(10 * time.Second):
@@ -274,13 +273,13 @@ var protocolCases = []securityCase{
 			t.Fatal(err)
 		}
 		_ = l.Close()
-		refused := start(t, baseConfig("http://"+l.Addr().String(), s.section()), withUsers())
-		if resp := one(t, refused, "GET /public/ HTTP/1.1"); resp.StatusCode != http.StatusBadGateway {
+		refused := s.start(t, baseConfig("http://"+l.Addr().String(), s.section()), withUsers())
+		if resp := s.one(t, refused, "GET /public/"); resp.StatusCode != http.StatusBadGateway {
 			t.Errorf("app refuses: %s, want 502", resp.Status)
 		}
 	}},
 
-	{"X11_streaming_works_through_the_chain", func(t *testing.T, s *setup) {
+	{"X11_streaming_works_through_the_chain", both, func(t *testing.T, s *setup) {
 		next := make(chan struct{})
 		upstream := startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
@@ -294,8 +293,8 @@ var protocolCases = []securityCase{
 				}
 			}
 		}))
-		g := start(t, baseConfig(upstream, s.section()), withUsers())
-		lines := bufio.NewScanner(openStream(t, g, "/public/events", nil))
+		g := s.start(t, baseConfig(upstream, s.section()), withUsers())
+		lines := bufio.NewScanner(s.openStream(t, g, "/public/events", nil))
 		for i := range 3 {
 			// The app sends the next event only when this one has arrived: a buffer anywhere would stop it.
 			if !lines.Scan() || lines.Text() != fmt.Sprintf("data: %d", i) {
@@ -303,6 +302,9 @@ var protocolCases = []securityCase{
 			}
 			lines.Scan()
 			next <- struct{}{}
+		}
+		if s.h2() {
+			return // WebSockets are HTTP/1.1 (X02)
 		}
 		echo := start(t, baseConfig(startHTTPApp(t, sample.New(sample.Options{TrustHeaders: true})), s.section()), withUsers())
 		conn, _, err := websocket.Dial(t.Context(), "ws://"+echo.addr+"/ws", nil)
@@ -326,40 +328,41 @@ var protocolCases = []securityCase{
 		}
 	}},
 
-	{"X13_body_of_a_rejected_request_is_not_asked_for", func(t *testing.T, s *setup) {
-		g, a := s.gateway(t, "")
-		text := raw(t, g.addr, "POST /account HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
-		if strings.Contains(text, "100 Continue") || !strings.HasPrefix(text, "HTTP/1.1 401") {
-			t.Errorf("answer %q", text)
+	{"X13_body_of_a_rejected_request_is_not_asked_for", both, func(t *testing.T, s *setup) {
+		g, a := s.usual()
+		expect := []string{"Accept: application/json", "Expect: 100-continue"}
+		for target, want := range map[string]int{"/account": 401, "/public/%00": 400, "/login": 415, "/admin": 401, "/public/\\": 400} {
+			if got, hints := s.askFirst(t, g, "POST "+target, expect, 1000000, ""); got.StatusCode != want || len(hints) != 0 {
+				t.Errorf("%s: %s after %d informational answers, want %d after none", target, got.Status, len(hints), want)
+			}
+		}
+		if got, hints := s.askFirst(t, g, "POST /login", append(expect, "Content-Type: application/x-www-form-urlencoded"), 1000000, ""); got.StatusCode != 413 || len(hints) != 0 {
+			t.Errorf("a form that is too large: %s after %d informational answers", got.Status, len(hints))
+		}
+		if got, hints := s.askFirst(t, g, "POST /login", append(expect, "Content-Type: application/x-www-form-urlencoded", "Origin: https://evil.example"), 5, ""); got.StatusCode != 403 || len(hints) != 0 {
+			t.Errorf("a cross-site login: %s after %d informational answers", got.Status, len(hints))
 		}
 		if len(a.requests()) != 0 {
-			t.Error("the request reached the app")
+			t.Error("a request reached the app")
 		}
-		conn, err := net.Dial("tcp", g.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		_, _ = io.WriteString(conn, "POST /public/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
-		src := bufio.NewReader(conn)
-		if line, _ := src.ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 100") {
-			t.Fatalf("an accepted request is not told to go on: %q", line)
-		}
-		_, _ = io.WriteString(conn, "hello")
-		rest, _ := io.ReadAll(src)
-		if !strings.Contains(string(rest), "200 OK") || a.last(t).Body != "hello" {
-			t.Errorf("accepted request: %q", rest)
+		if got, hints := s.askFirst(t, g, "POST /public/", expect, 5, "hello"); got.StatusCode != 200 || len(hints) != 1 || hints[0].StatusCode != 100 || a.last(t).Body != "hello" {
+			t.Errorf("an accepted request: %s after %d informational answers", got.Status, len(hints))
 		}
 	}},
 
-	{"X14_transport_manners", func(t *testing.T, s *setup) {
+	{"X14_transport_manners", onlyH1, func(t *testing.T, s *setup) {
 		a := startApp(t, nil)
-		g := start(t, baseConfig(a.url, s.section()), options{files: withUsers().files, env: []string{"HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1"}})
+		// Not by 127.0.0.1: to that no program uses a proxy.
+		upstream := strings.Replace(a.url, "127.0.0.1", "0.0.0.0", 1)
+		g := start(t, baseConfig(upstream, s.section()), options{files: withUsers().files, env: []string{"HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1", "ALL_PROXY=http://127.0.0.1:1", "NO_PROXY=", "no_proxy="}})
 		if resp := one(t, g, "GET /public/ HTTP/1.1"); resp.StatusCode != 200 {
 			t.Errorf("with HTTP_PROXY set: %s", resp.Status)
 		}
 		if got := a.last(t).Header.Get("Accept-Encoding"); got != "" {
 			t.Errorf("the gateway asks for %q of its own", got)
+		}
+		if one(t, g, "GET /public/ HTTP/1.1", "Accept-Encoding: br"); a.last(t).Header.Get("Accept-Encoding") != "br" {
+			t.Errorf("the client's Accept-Encoding arrives as %q", a.last(t).Header["Accept-Encoding"])
 		}
 		// Connections are used again: 64 clients at once, many rounds, few connections.
 		conns := make(chan struct{}, 10000)
@@ -391,8 +394,42 @@ var protocolCases = []securityCase{
 	}},
 }
 
-// openStream opens a streaming answer and gives its body.
+// websocket opens a WebSocket. They are HTTP/1.1, whatever else the case speaks.
+func (s *setup) websocket(t *testing.T, g *gateway, header http.Header) *websocket.Conn {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(transport.CloseIdleConnections)
+	conn, _, err := websocket.Dial(t.Context(), strings.Replace(g.url, "http", "ws", 1)+"/ws", &websocket.DialOptions{HTTPHeader: header, HTTPClient: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return conn
+}
+
+// sip reads slowly: a few MB per second at most.
+type sip struct{ io.Reader }
+
+func (s sip) Read(p []byte) (int, error) {
+	time.Sleep(2 * time.Millisecond)
+	return s.Reader.Read(p[:min(len(p), 8<<10)])
+}
+
+// openStream opens a streaming answer over HTTP/1.1 and gives its body.
 func openStream(t *testing.T, g *gateway, path string, header http.Header) io.Reader {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return streamOver(t, transport, g, path, header)
+}
+
+// openStream is the same in the case's version.
+func (s *setup) openStream(t *testing.T, g *gateway, path string, header http.Header) io.Reader {
+	t.Helper()
+	return streamOver(t, s.transport, g, path, header)
+}
+
+func streamOver(t *testing.T, transport *http.Transport, g *gateway, path string, header http.Header) io.Reader {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+path, nil)
 	if err != nil {
@@ -401,8 +438,6 @@ func openStream(t *testing.T, g *gateway, path string, header http.Header) io.Re
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
