@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -301,7 +302,11 @@ func nextStaysHere(t *testing.T, s *setup) {
 		w.WriteHeader(302)
 	})), s.section(), `success: {status: [302]}
     identity: {from: header, fields: {userId: X-Me}}`), options{})
-	for next, want := range nexts {
+	for i, next := range slices.Sorted(maps.Keys(nexts)) {
+		if s.h2() && i%4 != 0 {
+			continue // a field of a form is the same in both
+		}
+		want := nexts[next]
 		next = strings.ReplaceAll(next, "OWN", g.addr)
 		check := func(how, location string, want string) {
 			t.Helper()
@@ -348,8 +353,8 @@ func nextStaysHere(t *testing.T, s *setup) {
 // entrancesShareLimits (L03): who tries at one form after the other has no more tries for it.
 func entrancesShareLimits(t *testing.T, s *setup) {
 	upstream := startHTTPApp(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }))
-	cfg := appConfig(upstream, s.section(), "success: {status: [200]}\n    identity: {from: header, fields: {userId: X-Me}}\n    completion_paths: [/login/code, /api/login]")
 	for limit, rates := range map[string]string{"address": "{per_address: 1/m, per_account: 6000/m, burst: 3}", "account": "{per_address: 6000/m, per_account: 1/m, burst: 3}"} {
+		cfg := appConfig(upstream, s.section(), "success: {status: [200]}\n    identity: {from: header, fields: {userId: X-Me}}\n    completion_paths: [/login/code, /api/login]")
 		g := start(t, strings.Replace(cfg, "{per_address: 6000/m, per_account: 6000/m, burst: 1000}", rates, 1), options{})
 		var got []int
 		for i, path := range []string{"/login", "/login/code", "/api/login", "/login", "/login/code", "/api/login"} {
