@@ -53,7 +53,7 @@ sessions in Redis, and tells the application who is calling with X-User-* header
 		Version:       versionText(),
 	}
 	root.AddCommand(newServeCommand(), newDemoCommand(), newCheckCommand(), newExplainCommand(),
-		newUsersCommand(), newSessionsCommand(), newMigrateCommand(), newSampleCommand(), newHealthcheckCommand(), newVersionCommand())
+		newUsersCommand(), newSessionsCommand(), newMigrateCommand(), newSampleCommand(), newHealthcheckCommand(), newHashCommand(), newVersionCommand())
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

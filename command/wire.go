@@ -15,6 +15,7 @@ import (
 	"gatehouse/config"
 	"gatehouse/internal/fault"
 	"gatehouse/login"
+	"gatehouse/login/hashing"
 	"gatehouse/pages"
 	"gatehouse/proxy"
 	"gatehouse/session"
@@ -84,7 +85,10 @@ func newGateway(ctx context.Context, cfg *config.Config, log zerolog.Logger) (g 
 		return g, err
 	}
 	g.onClose(func() error { g.forward.Close(); return nil })
+	hashes := hashing.New(hashCommand, log)
+	g.onClose(hashes.Close)
 	g.login, err = login.NewHandler(cfg.Login, login.Deps{
+		Hashes:   hashes,
 		Sessions: g.sessions, Cookies: cookies, AppCookie: g.stores.appCookie, Database: g.stores.login(),
 		Pages: views, App: g.forward, Vault: vault, Limits: g.stores.redis,
 		Log: log, Metrics: metrics, Clock: clock, PublicURL: cfg.PublicURL, TrustedOrigins: cfg.TrustedOrigins,

@@ -119,6 +119,7 @@ type LoginLimits struct {
 	PerAccount Rate `mapstructure:"per_account"`
 	// Burst is how many attempts may come at once before the rates hold. Default 10.
 	Burst int `mapstructure:"burst"`
-	// MaxConcurrentHashes bounds password hashing in parallel. Default 2.
+	// MaxConcurrentHashes bounds password hashing in parallel: each takes a core that requests leave over, and the memory its
+	// hash says. 32 times as many logins may be on their way; more get 503. Default 2 (L05).
 	MaxConcurrentHashes int `mapstructure:"max_concurrent_hashes"`
 }

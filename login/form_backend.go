@@ -23,6 +23,10 @@ const (
 // hashWait is how long a login waits for its turn to have its password hashed.
 const hashWait = time.Second
 
+// waitingPerHash is how many logins may be on their way for each password that is hashed at once: as many
+// as get their turn within hashWait or so, with hashes of 30 ms.
+const waitingPerHash = 32
+
 // formBackend is the gateway's own login page before whatever knows the accounts: backends file and
 // database.
 type formBackend struct {
@@ -31,6 +35,9 @@ type formBackend struct {
 	// hashing holds one element per password being hashed: each takes a core and 19 MiB (L05).
 	hashing chan struct{}
 	wait    time.Duration
+	// places holds one element per login that is being looked at. In a flood all but a few must be refused
+	// whatever is done for them, and who is logged in pays for what is done: so it is nothing, no question to Redis and no wait.
+	places chan struct{}
 }
 
 // accounts are who may log in.
@@ -66,9 +73,10 @@ type account struct {
 }
 
 func newFormBackend(cfg config.Login, h *Handler, a accounts) *formBackend {
+	atOnce := max(cfg.Limits.MaxConcurrentHashes, 1)
 	return &formBackend{
 		h: h, accounts: a, wait: hashWait,
-		hashing: make(chan struct{}, max(cfg.Limits.MaxConcurrentHashes, 1)),
+		hashing: make(chan struct{}, atOnce), places: make(chan struct{}, atOnce*waitingPerHash),
 	}
 }
 
@@ -128,11 +136,21 @@ func (b *formBackend) post(w http.ResponseWriter, r *http.Request) {
 // login is the order of things: what is cheap and refuses most comes first, nothing is hashed before the
 // limits (L03), and the epoch is taken before the password is looked at.
 func (b *formBackend) login(w http.ResponseWriter, r *http.Request, a *typed) (*session.Record, error) {
+	if len(b.places) == cap(b.places) {
+		return nil, ErrBusy
+	}
 	if err := b.h.admit(r); err != nil {
 		return nil, err
 	}
+	// A place is taken only now: whoever sends their body slowly must not keep others out.
 	if err := a.read(w, r); err != nil {
 		return nil, err
+	}
+	select {
+	case b.places <- struct{}{}:
+		defer func() { <-b.places }()
+	default:
+		return nil, ErrBusy
 	}
 	a.known = b.accounts.known(a.account)
 	if err := b.h.allowAccount(a.account); err != nil {
@@ -164,7 +182,7 @@ func (b *formBackend) prove(ctx context.Context, a account, typed string) error 
 	// over the limit of the account itself is not told so: with several names for nobody it would not be reached.
 	over := a.limit != "" && b.h.allowUser(a.limit) != nil
 	matches := false
-	if err := b.turn(ctx, func() { matches = a.hash.Matches(typed) }); err != nil {
+	if err := b.turn(ctx, func() { matches = b.h.deps.Hashes.Matches(a.hash, typed) }); err != nil {
 		return err
 	}
 	switch {
@@ -187,7 +205,7 @@ func (b *formBackend) renew(ctx context.Context, a account, typed string) {
 		return
 	}
 	var hash string
-	if b.turn(ctx, func() { hash = password.New(typed, password.Default()) }) == nil {
+	if b.turn(ctx, func() { hash = b.h.deps.Hashes.Hash(typed) }) == nil {
 		a.renew(ctx, hash)
 	}
 }

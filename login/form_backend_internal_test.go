@@ -3,6 +3,8 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -107,6 +109,57 @@ func TestHashesAtOnce(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// countedLimits are shared limits that count how often they are asked.
+type countedLimits struct{ asked atomic.Int32 }
+
+func (c *countedLimits) Take(context.Context, string, float64, int) (time.Duration, bool, error) {
+	c.asked.Add(1)
+	return 0, true, nil
+}
+
+// L05: when as many logins are on their way as can get their turn, the next is refused at once and costs no
+// question to Redis. One whose body is still on its way keeps nobody out.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	h, b, _ := newHashing(t, 1)
+	limits := new(countedLimits)
+	h.deps.Limits = limits
+	post := func(body io.Reader) int {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/login", body)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		h.Login(w, r)
+		return w.Code
+	}
+	const form = "account=a&password=b"
+	slow, finish := io.Pipe()
+	slowly := make(chan int)
+	go func() { slowly <- post(slow) }()
+	fmt.Fprint(finish, form) // it is being read now
+	if len(b.places) != 0 {
+		t.Errorf("a login that is still being sent has taken a place")
+	}
+	for range cap(b.places) {
+		b.places <- struct{}{}
+	}
+	before := limits.asked.Load()
+	if code := post(strings.NewReader(form)); code != http.StatusServiceUnavailable {
+		t.Errorf("one login too many: %d", code)
+	}
+	if n := limits.asked.Load() - before; n != 0 {
+		t.Errorf("it cost %d questions", n)
+	}
+	finish.Close()
+	if code := <-slowly; code != http.StatusServiceUnavailable {
+		t.Errorf("the slow login, when all places are taken: %d", code)
+	}
+	for range cap(b.places) {
+		<-b.places
+	}
+	if code := post(strings.NewReader(form)); code != http.StatusUnauthorized || len(b.places) != 0 {
+		t.Errorf("when there is room again: %d, and %d places are still taken", code, len(b.places))
+	}
 }
 
 func TestJudgeKnowsEveryError(t *testing.T) {

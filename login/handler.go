@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/config"
 	"gatehouse/database"
+	"gatehouse/login/hashing"
 	"gatehouse/pages"
 	"gatehouse/ratelimit"
 	"gatehouse/session"
@@ -67,6 +68,8 @@ type Deps struct {
 	Vault *Vault
 	// Database is only for backend database; *database.DB is one.
 	Database database.Querier
+	// Hashes is where passwords are hashed; nil: in this process.
+	Hashes *hashing.Worker
 	// Limits make the limits hold over all replicas together; nil: each replica counts for itself.
 	Limits Limits
 	Log    zerolog.Logger

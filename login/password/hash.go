@@ -33,6 +33,8 @@ type Hash struct {
 	digest digest
 	// never is set in a decoy: it does the work and says no.
 	never bool
+	// text is what Parse has read.
+	text string
 }
 
 // digest is a hash of one scheme.
@@ -90,11 +92,18 @@ func (h Hash) Cost() string {
 // it is what [New] would make with [Default].
 func (h Hash) Decoy() Hash {
 	if h.digest == nil {
-		h.digest = argon2Hash{name: Argon2id, params: Default(), salt: make([]byte, saltSize), key: make([]byte, keySize)}
+		d := argon2Hash{name: Argon2id, params: Default(), salt: make([]byte, saltSize), key: make([]byte, keySize)}
+		h.digest, h.text = d, formatArgon2id(d.params, d.salt, d.key)
 	}
 	h.never = true
 	return h
 }
+
+// Text is what [Parse] makes the same hash of, to check it elsewhere. It is as secret as the hash. "" for the zero Hash.
+func (h Hash) Text() string { return h.text }
+
+// IsDecoy reports whether the hash is one that no password matches, whatever Text's hash does.
+func (h Hash) IsDecoy() bool { return h.never }
 
 // String hides the hash from logs and dumps: it can be attacked at leisure.
 func (h Hash) String() string { return "[" + h.Scheme() + " hash]" }

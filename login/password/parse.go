@@ -90,7 +90,11 @@ func Parse(text string) (Hash, error) {
 	}
 	for _, p := range parsers {
 		if strings.HasPrefix(text, p.prefix) {
-			return p.parse(text)
+			h, err := p.parse(text)
+			if err == nil {
+				h.text = text
+			}
+			return h, err
 		}
 	}
 	for _, r := range refused {
