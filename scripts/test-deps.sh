@@ -3,7 +3,7 @@
 # redis-server for the store and outage tests, PostgreSQL and MariaDB for the database tests,
 # PHP, Django, Werkzeug, passlib, mkpasswd and htpasswd for password hashes by their original tools,
 # nginx and Caddy as the web servers that ask the gateway about requests,
-# Laravel's encrypter, Ruby and Rack for the cookies and payloads of frameworks, Node for real applications, Chromium for the browser tests, a C compiler for the race detector.
+# Laravel's encrypter, Ruby and Rack for the cookies and payloads of frameworks, Node for real applications, Chromium for the browser tests, slowhttptest for slow clients, a C compiler for the race detector.
 # Does nothing when all of them are there.
 set -euo pipefail
 
@@ -20,6 +20,7 @@ declare -A package_of=(
   [chromium]=chromium
   [nginx]=nginx-light
   [caddy]=caddy
+  [slowhttptest]=slowhttptest
   [gcc]=gcc
 )
 
