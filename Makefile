@@ -46,11 +46,11 @@ soak: ## two gateways, 500 visitors, Redis killed every minute, for SOAK=20m: is
 
 abuse: ## slow clients, HTTP/2 floods, huge headers, a flood of logins, h2spec, at full size (half an hour): docs/abuse.md
 	./scripts/test-deps.sh
-	go test -count=1 -timeout 2h -parallel 1 -v ./bench/abuse -full -h2spec
+	go test -count=1 -timeout 2h -parallel 1 -tags h2spec -v ./bench/abuse -full
 
 # h2spec is a program for tests, in a module of its own (bench/abuse/h2spec), and no dependency of the gateway.
 h2spec: ## h2spec against the TLS listener, and against net/http itself (a minute, mostly waiting)
-	go test -count=1 -v -run TestH2spec ./bench/abuse -h2spec
+	go test -count=1 -tags h2spec -v -run TestH2spec ./bench/abuse
 
 limits: ## 10 GB streamed each way, 10,000 idle connections, 1,000 WebSockets (some minutes; 20,000 open files): docs/limits.md
 	go test -count=1 -timeout 1h -v ./bench/limits -bytes 10000000000 -idle 10000 -websockets 1000 -samples 2000

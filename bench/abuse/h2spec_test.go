@@ -1,8 +1,9 @@
+//go:build h2spec
+
 package abuse
 
 import (
 	"encoding/xml"
-	"flag"
 	"io"
 	"log"
 	"net"
@@ -14,8 +15,6 @@ import (
 	"slices"
 	"testing"
 )
-
-var h2specWanted = flag.Bool("h2spec", false, "run h2spec, which is built from the module proxy; make abuse does")
 
 // report is h2spec's, in JUnit's form.
 type report struct {
@@ -39,7 +38,7 @@ func h2spec(t *testing.T, program, addr string) (failed []string, passed int) {
 	}
 	file := filepath.Join(t.TempDir(), "report.xml")
 	// It exits with 1 when a case fails; the report says which.
-	out, _ := exec.Command(program, "-h", host, "-p", port, "-t", "-k", "-o", "2", "-j", file).CombinedOutput()
+	out, _ := exec.Command(program, "-h", host, "-p", port, "-t", "-k", "-o", "5", "-j", file).CombinedOutput()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -64,12 +63,9 @@ func h2spec(t *testing.T, program, addr string) (failed []string, passed int) {
 	return failed, passed
 }
 
-// TestH2spec: the TLS listener fails nothing of h2spec that net/http by itself passes.
+// TestH2spec: the TLS listener fails nothing of h2spec that net/http by itself passes. `make h2spec` runs it, apart from the
+// other tests: it waits most of a minute for what must not happen.
 func TestH2spec(t *testing.T) {
-	if !*h2specWanted {
-		t.Log("h2spec is run by make abuse")
-		return
-	}
 	program := filepath.Join(t.TempDir(), "h2spec")
 	build := exec.Command("go", "build", "-C", "h2spec", "-o", program, "github.com/summerwind/h2spec/cmd/h2spec")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -84,6 +80,14 @@ func TestH2spec(t *testing.T) {
 	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
 	itself, _ := h2spec(t, program, plain.Listener.Addr().String())
 	failed, passed := h2spec(t, program, g.addr)
+	// On a busy machine a case may fail for being late; one that fails always is the gateway's.
+	for range 2 {
+		if !slices.ContainsFunc(failed, func(c string) bool { return !slices.Contains(itself, c) }) {
+			break
+		}
+		again, _ := h2spec(t, program, g.addr)
+		failed = slices.DeleteFunc(failed, func(c string) bool { return !slices.Contains(again, c) })
+	}
 	t.Logf("%d passed, %d failed", passed, len(failed))
 	for _, c := range failed {
 		if slices.Contains(itself, c) {

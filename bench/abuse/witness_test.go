@@ -19,6 +19,7 @@ import (
 // They write bytes that were made beforehand and read with little ado, so that what they measure is the gateway.
 type witnesses struct {
 	t      *testing.T
+	n      int
 	stop   chan struct{}
 	all    sync.WaitGroup
 	window atomic.Pointer[window]
@@ -40,10 +41,10 @@ type witness struct {
 // askedEvery is each witness's pace.
 const askedEvery = 250 * time.Millisecond
 
-// watch starts witnesses, which go on until the test ends.
+// watch starts witnesses, which go on until the test ends. It returns when each has asked.
 func watch(t *testing.T, g *gateway, all []witness) *witnesses {
 	t.Helper()
-	w := &witnesses{t: t, stop: make(chan struct{})}
+	w := &witnesses{t: t, n: len(all), stop: make(chan struct{})}
 	for i, one := range all {
 		w.all.Go(func() { w.ask(g, one, askedEvery*time.Duration(i)/time.Duration(len(all))) })
 	}
@@ -51,6 +52,7 @@ func watch(t *testing.T, g *gateway, all []witness) *witnesses {
 		close(w.stop)
 		w.all.Wait()
 	})
+	time.Sleep(2 * askedEvery)
 	return w
 }
 
