@@ -38,6 +38,9 @@ type formBackend struct {
 	// places holds one element per login that is being looked at. In a flood all but a few must be refused
 	// whatever is done for them, and who is logged in pays for what is done: so it is nothing, no question to Redis and no wait.
 	places chan struct{}
+	// refusing holds one element per refusal for want of a place that is being written, one after the other: thousands
+	// at once would all be ahead of the requests that come after them.
+	refusing chan struct{}
 }
 
 // accounts are who may log in.
@@ -77,6 +80,7 @@ func newFormBackend(cfg config.Login, h *Handler, a accounts) *formBackend {
 	return &formBackend{
 		h: h, accounts: a, wait: hashWait,
 		hashing: make(chan struct{}, atOnce), places: make(chan struct{}, atOnce*waitingPerHash),
+		refusing: make(chan struct{}, 1),
 	}
 }
 
@@ -122,6 +126,10 @@ type typed struct {
 func (b *formBackend) post(w http.ResponseWriter, r *http.Request) {
 	var a typed
 	rec, err := b.login(w, r, &a)
+	if errors.Is(err, ErrBusy) {
+		b.refusing <- struct{}{}
+		defer func() { <-b.refusing }()
+	}
 	switch {
 	case err == nil:
 		b.welcome(w, r, rec, a.next)

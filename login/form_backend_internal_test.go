@@ -144,8 +144,17 @@ func TestPlaces(t *testing.T) {
 		b.places <- struct{}{}
 	}
 	before := limits.asked.Load()
-	if code := post(strings.NewReader(form)); code != http.StatusServiceUnavailable {
-		t.Errorf("one login too many: %d", code)
+	b.refusing <- struct{}{} // another refusal is being written
+	refused := make(chan int)
+	go func() { refused <- post(strings.NewReader(form)) }()
+	select {
+	case code := <-refused:
+		t.Errorf("two refusals at once: %d", code)
+	case <-time.After(20 * time.Millisecond):
+	}
+	<-b.refusing
+	if code := <-refused; code != http.StatusServiceUnavailable || len(b.refusing) != 0 {
+		t.Errorf("one login too many: %d, and %d refusals are being written", code, len(b.refusing))
 	}
 	if n := limits.asked.Load() - before; n != 0 {
 		t.Errorf("it cost %d questions", n)

@@ -74,6 +74,7 @@ func TestLoginFlood(t *testing.T) {
 			answers.add(attack{Kind: "login", Addr: g.addr, Count: each, Parallel: parallel, From: i * each}.start(t)())
 		}))
 		took = min(max(time.Since(began), 2*time.Second), 20*time.Second)
+		time.Sleep(size(0, 2*time.Second)) // what the flood has left behind is not calm
 	}
 	during := g.use(t)
 	ratio := timesAsSlow(calm, under)

@@ -19,6 +19,9 @@ import (
 // full is the size of `make abuse`.
 var full = flag.Bool("full", false, "at full size, some minutes; else in small")
 
+// built is for comparing with another version.
+var built = flag.String("gateway", "", "a gateway's binary; empty: this one, built now")
+
 // size gives the number for this run.
 func size[N any](small, atFullSize N) N {
 	if *full {
@@ -41,6 +44,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if binary = *built; binary != "" {
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "gatehouse-abuse-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
