@@ -46,19 +46,19 @@ func (a *protocolApp) take() (string, http.Header) {
 	return a.wrote.String(), a.seen
 }
 
-type recorded struct {
+type countedAnswer struct {
 	http.ResponseWriter
 	app *protocolApp
 }
 
-func (r recorded) Write(p []byte) (int, error) {
+func (r countedAnswer) Write(p []byte) (int, error) {
 	r.app.mu.Lock()
 	defer r.app.mu.Unlock()
 	r.app.wrote.Write(p)
 	return r.ResponseWriter.Write(p)
 }
 
-func (r recorded) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+func (r countedAnswer) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 var content = bytes.Repeat([]byte("0123456789"), 1000)
 
@@ -70,7 +70,7 @@ func (a *protocolApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "file":
 		w.Header().Set("Content-Type", "text/plain")
 		w.Header().Set("ETag", `"one"`)
-		http.ServeContent(recorded{w, a}, r, "", time.Unix(1e9, 0), bytes.NewReader(content))
+		http.ServeContent(countedAnswer{w, a}, r, "", time.Unix(1e9, 0), bytes.NewReader(content))
 	case "nothing":
 		w.WriteHeader(http.StatusNoContent)
 	case "hints":

@@ -37,7 +37,7 @@ func TestX07_LimitsAreExact(t *testing.T) {
 	t.Parallel()
 	size := func(n int) *config.Size { s := config.Size(n); return &s }
 	l := newLab(t, taker, func(c *config.Config) {
-		c.Limits = config.Limits{MaxURI: 100, MaxHeaderLines: 10, MaxHeaderBytes: 1000, MaxBody: 1000}
+		c.Limits = config.Limits{MaxURI: 100, MaxHeaderLines: 10, MaxHeaderBytes: 1000, MaxCookies: 20, MaxBody: 1000}
 		c.Rules = append(c.Rules,
 			config.Rule{Path: "/upload", Access: config.Public, MaxBody: size(2000)},
 			config.Rule{Path: "/small", Access: config.Public, MaxBody: size(10)},
@@ -59,6 +59,7 @@ func TestX07_LimitsAreExact(t *testing.T) {
 			return "GET /?" + strings.Repeat("a", n-2) + " HTTP/1.1\r\nHost: x\r\n\r\n"
 		}, 414},
 		{"limits.max_header_lines", 10, func(n int) string { return first + strings.Repeat("X: a\r\n", n-1) + "\r\n" }, 431},
+		{"limits.max_cookies", 20, func(n int) string { return first + "Cookie: a=1" + strings.Repeat(";a=1", n-1) + "\r\n\r\n" }, 431},
 		{"limits.max_header_lines, with an id", 10, func(n int) string {
 			return first + "X-Request-Id: 1\r\n" + strings.Repeat("X: a\r\n", n-2) + "\r\n"
 		}, 431},
