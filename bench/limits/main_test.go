@@ -16,10 +16,10 @@ import (
 )
 
 var (
-	bytesEach  = flag.Int64("bytes", 32<<20, "bytes streamed each way")
-	idle       = flag.Int("idle", 100, "idle connections")
+	bytesEach  = flag.Int64("bytes", 20<<20, "bytes streamed each way")
+	idle       = flag.Int("idle", 50, "idle connections")
 	webSockets = flag.Int("websockets", 50, "open WebSockets")
-	samples    = flag.Int("samples", 50, "requests of another client, before and with them")
+	samples    = flag.Int("samples", 20, "requests of another client, before and with them")
 )
 
 // binary is the gateway, built once. It is built without the race detector, whose memory is not the gateway's.
