@@ -7,7 +7,7 @@ package config
 // CWE-770).
 type ConnectionLimits struct {
 	// PerAddress is how many one client address may hold (IPv6: one /64, which is one customer's). More are closed at
-	// once. Peers in trusted_proxies are not held to it, since everybody's connections are theirs. Default 1000, above what an
+	// once. Peers in trusted_proxies and verify.trusted are not held to it, since everybody's connections are theirs. Default 1000, above what an
 	// office behind one address opens (browsers: six each over HTTP/1.1); 0 = no limit.
 	PerAddress int `mapstructure:"per_address"`
 	// Total is how many there may be. More are closed at once; those from this machine itself may be 8 more, so that

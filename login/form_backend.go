@@ -127,8 +127,7 @@ func (b *formBackend) post(w http.ResponseWriter, r *http.Request) {
 	var a typed
 	rec, err := b.login(w, r, &a)
 	if errors.Is(err, ErrBusy) {
-		b.refusing <- struct{}{}
-		defer func() { <-b.refusing }()
+		defer b.refuseInTurn(r.Context())()
 	}
 	switch {
 	case err == nil:
@@ -237,6 +236,20 @@ func (a *typed) read(w http.ResponseWriter, r *http.Request) error {
 	a.account = form.Get(fieldAccount) + form.Get(fieldEmail)
 	a.password, a.next = form.Get(fieldPassword), form.Get(fieldNext)
 	return nil
+}
+
+// refuseInTurn waits until no other refusal is being written, and gives what lets the next one go on. It waits no longer than
+// for a hash: a client that does not read its own (a window of 0 in HTTP/2) would keep everybody else without an answer.
+func (b *formBackend) refuseInTurn(ctx context.Context) (next func()) {
+	timer := time.NewTimer(b.wait)
+	defer timer.Stop()
+	select {
+	case b.refusing <- struct{}{}:
+		return func() { <-b.refusing }
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // turn hashes when it is its turn. Error: ErrBusy.

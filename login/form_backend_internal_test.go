@@ -206,3 +206,26 @@ func TestJudgeKnowsEveryError(t *testing.T) {
 func (upSessions) FindApp(context.Context, session.AppToken) (session.Session, error) {
 	return session.Session{}, session.ErrNotFound
 }
+
+// A client that does not read its refusal holds up the next one for a while, and no more.
+func TestARefusalThatIsNotReadHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	h, b, _ := newHashing(t, 1)
+	b.wait = 10 * time.Millisecond
+	for range cap(b.places) {
+		b.places <- struct{}{}
+	}
+	b.refusing <- struct{}{} // is never read
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/login", strings.NewReader("account=a&password=b"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answered := make(chan struct{})
+	go func() { h.Login(w, r); close(answered) }()
+	select {
+	case <-answered:
+	case <-time.After(30 * time.Second):
+		t.Fatal("no answer")
+	}
+	if w.Code != http.StatusServiceUnavailable || len(b.refusing) != 1 {
+		t.Errorf("%d, and %d refusals are being written", w.Code, len(b.refusing))
+	}
+}

@@ -55,7 +55,7 @@ type connections struct {
 // newConnections puts the limits around a TCP listener.
 func newConnections(l net.Listener, cfg *config.Config, g *Gateway, log zerolog.Logger) *connections {
 	return &connections{
-		Listener: l, limits: cfg.ConnectionLimits, trusted: cfg.TrustedProxies, metrics: g.Metrics, log: log, clock: g.Clock,
+		Listener: l, limits: cfg.ConnectionLimits, trusted: g.asks.proxies, metrics: g.Metrics, log: log, clock: g.Clock,
 		byAddress: make(map[string]int),
 	}
 }

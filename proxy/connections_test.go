@@ -124,14 +124,16 @@ func (r *recorder) WriteHeader(int)     {}
 // TestConnectionLimitOfTrustedProxies: behind a proxy everybody's connections come from one address.
 func TestConnectionLimitOfTrustedProxies(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, echo, nil)
-	s, _ := served(t, l, func(c *config.Config) {
+	l := newLab(t, echo, func(c *config.Config) {
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}
-		c.ConnectionLimits = config.ConnectionLimits{PerAddress: 2}
+		c.Verify = config.Verify{Dialect: config.DialectNginx, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.8/32")}}
 	})
-	for i := range 10 {
-		if !answers(dialFrom(t, s, "127.0.0.9"), "/") {
-			t.Fatalf("connection %d of the proxy is refused", i+1)
+	s, _ := served(t, l, func(c *config.Config) { c.ConnectionLimits = config.ConnectionLimits{PerAddress: 2} })
+	for _, proxy := range []string{"127.0.0.9", "127.0.0.8"} {
+		for i := range 10 {
+			if !answers(dialFrom(t, s, proxy), "/") {
+				t.Fatalf("connection %d of the proxy %s is refused", i+1, proxy)
+			}
 		}
 	}
 	for range 2 {
