@@ -214,7 +214,12 @@ func (r *loadRun) judge(mayLose int, lasted time.Duration) {
 		r.t.Errorf("%d known sessions refused, %d wrong admissions, %d cookies cleared, %d of %d confirmed logouts undone: %q",
 			f.refused, f.wrong, f.cleared, f.lost, f.confirmed, f.examples)
 	}
-	if f.longest > answerBound {
+	// Among the other tests a whole machine may stand still for seconds; `make faults` runs alone.
+	bound := answerBound
+	if *faultLength < 10*time.Second {
+		bound = 15 * time.Second
+	}
+	if f.longest > bound {
 		r.t.Errorf("the longest request took %v", f.longest)
 	}
 	if want := int(lasted / loadEvery); f.requests < want {

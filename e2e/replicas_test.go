@@ -10,7 +10,7 @@ import (
 
 // replicaRounds is how many revocations TestRevocationReachesTheOtherReplica measures. The README's figures
 // are of 10,000 without the race detector: make replicas.
-var replicaRounds = flag.Int("replica-rounds", 300, "how many revocations to measure between two replicas")
+var replicaRounds = flag.Int("replica-rounds", 150, "how many revocations to measure between two replicas")
 
 // TestReplicas: three gateways and one Redis are one gateway to everybody.
 func TestReplicas(t *testing.T) {

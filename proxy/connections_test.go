@@ -266,7 +266,7 @@ func TestConnectionsByAddress(t *testing.T) {
 		cfg := config.Default()
 		cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		cfg.ConnectionLimits = config.ConnectionLimits{PerAddress: 1, Total: c.total}
-		l := newConnections(nil, cfg, &Gateway{Deps: Deps{Clock: time.Now}}, zerolog.Nop())
+		l := newConnections(nil, cfg, &Gateway{Deps: Deps{Clock: time.Now}, asks: newVerifier(cfg)}, zerolog.Nop())
 		hop := func(s string) netip.Addr { addr, _ := parseHop(s); return addr }
 		key, over := l.take(hop(c.first))
 		if over != "" {

@@ -43,6 +43,12 @@ func (c *counted) fail(err error) {
 	c.err = err
 }
 
+func (c *counted) answerIn(slow time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slow = slow
+}
+
 func (c *counted) taken() []session.Key {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,21 +141,31 @@ func TestChangedLooksAtOneSession(t *testing.T) {
 		if asked := sessions.taken(); len(asked) != len(recs) {
 			t.Errorf("%d questions when streams of %d sessions were opened, want one of each: it may have ended meanwhile", len(asked), len(recs))
 		}
+		// Every follower is busy with another session while these change: one that waits would take the first change.
+		sessions.answerIn(recheckEvery / 4)
+		for n := range recheckers {
+			st.Changed(recs[50+n].ID)
+		}
+		synctest.Wait()
+		if asked := sessions.taken(); len(asked) != recheckers {
+			t.Fatalf("%d followers are busy, want %d", len(asked), recheckers)
+		}
+		sessions.answerIn(0)
 		for range 3 {
 			st.Changed(recs[7].ID)
 		}
 		st.Changed(recs[9].ID)
 		st.Changed(record(-1).ID) // a session without streams
 		st.Changed(session.ID{})
-		synctest.Wait()
+		time.Sleep(recheckEvery / 2) // before the first round
 		asked := sessions.taken()
 		if len(asked) != 2 || !slices.Contains(asked, recs[7].Key()) || !slices.Contains(asked, recs[9].Key()) {
-			t.Errorf("%d questions after the change of two sessions: %v", len(asked), asked)
+			t.Errorf("%d questions after the change of two sessions: %.300v", len(asked), fmt.Sprint(asked))
 		}
 		st.Changed(recs[7].ID)
 		synctest.Wait()
 		if asked := sessions.taken(); !slices.Equal(asked, []session.Key{recs[7].Key()}) {
-			t.Errorf("after the next change: %v", asked)
+			t.Errorf("after the next change: %.300v", fmt.Sprint(asked))
 		}
 		sessions.fail(session.ErrNotFound)
 		for _, rec := range recs {

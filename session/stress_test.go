@@ -16,8 +16,8 @@ import (
 
 // How many rounds the races have among the other tests. `make stress` has the main ones all run 10,000.
 var (
-	stressRounds = flag.Int("stress-rounds", 2_000, "rounds of the main races over Redis, a third of that of the others")
-	importRounds = flag.Int("import-rounds", 500, "rounds of the races between an import and a revocation")
+	stressRounds = flag.Int("stress-rounds", 1_000, "rounds of the main races over Redis, a third of that of the others")
+	importRounds = flag.Int("import-rounds", 250, "rounds of the races between an import and a revocation")
 )
 
 // race runs round n times, spread over a few goroutines.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gatehouse/config"
 	"gatehouse/internal/testredis"
@@ -163,10 +164,11 @@ func TestWithoutTracking(t *testing.T) {
 			if c.answers != nil {
 				addr = refusing(t, addr, c.answers)
 			}
-			as := func(*config.Redis) {}
+			// This is not about time, and each connection of a Redis without HELLO begins with several refusals.
+			as := func(r *config.Redis) { r.Timeout = 10 * time.Second }
 			if c.acl != nil {
 				allow(t, server, "gatehouse", append([]string{"~*", "&*", "+@all"}, c.acl...))
-				as = func(r *config.Redis) { r.Username, r.Password = "gatehouse", "secret" }
+				as = func(r *config.Redis) { r.Timeout, r.Username, r.Password = 10*time.Second, "gatehouse", "secret" }
 			}
 			a := newGateway(t, addr, func(s *settings) { as(&s.redis) })
 			b := newGateway(t, addr, func(s *settings) { as(&s.redis) })
