@@ -91,7 +91,7 @@ func loseMaster(t *testing.T, kind failover) faultFigures {
 	} else {
 		n = sentinelNodes(t, kind.options)
 	}
-	cfg := baseConfig(whoApp(t), n.section)
+	cfg := baseConfig(whoApp(t), n.section) + crowdFromOneAddress
 	files, err := withUsers(), error(nil)
 	if files.program, err = faulty(); err != nil {
 		t.Fatal(err)

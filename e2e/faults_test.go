@@ -167,7 +167,7 @@ func suffer(t *testing.T, kind loadFault) faultFigures {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Stop)
-	cfg := baseConfig(whoApp(t), fmt.Sprintf("redis: {addresses: [%q]%s}\n", proxy.Listen, kind.keys))
+	cfg := baseConfig(whoApp(t), fmt.Sprintf("redis: {addresses: [%q]%s}\n", proxy.Listen, kind.keys)) + crowdFromOneAddress
 	files := options{files: map[string]string{"users.yaml": usersYAML(), "redis-password": "redis-password\n"}}
 	// Without the race detector, which would be what the figures are of.
 	if files.program, err = faulty(); err != nil {
@@ -222,7 +222,7 @@ func (r *loadRun) judge(mayLose int, lasted time.Duration) {
 	if f.longest > bound {
 		r.t.Errorf("the longest request took %v", f.longest)
 	}
-	if want := int(lasted / loadEvery); f.requests < want {
+	if want := int(lasted / loadEvery()); f.requests < want {
 		r.t.Errorf("%d requests, want at least %d: the load was thinner than the test says", f.requests, want)
 	}
 }
