@@ -21,11 +21,12 @@ const attackVariable = "GATEHOUSE_ABUSE_ATTACK"
 
 // attack is what an attacker is told.
 type attack struct {
-	Kind     string // of attacks, or of floods
-	Addr     string
-	Count    int
-	Parallel int // at once
-	From     int // the number of the first, so that the next attack comes from elsewhere and names others
+	Kind      string // of attacks, or of floods
+	Addr      string
+	Count     int
+	Parallel  int // at once
+	PerSecond int // how many begin in a second; 0: each as soon as one before it has its answer
+	From      int // the number of the first, so that the next attack comes from elsewhere and names others
 }
 
 // attacks are those that need nothing but bytes: how one connection is made of a number.
@@ -66,10 +67,14 @@ func (a attack) run() outcome {
 		next atomic.Int64
 		wg   sync.WaitGroup
 	)
+	began := time.Now()
 	for range a.Parallel {
 		wg.Go(func() {
 			buf := make([]byte, 4096)
 			for i := int(next.Add(1)); i <= a.Count; i = int(next.Add(1)) {
+				if a.PerSecond > 0 {
+					time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(a.PerSecond))))
+				}
 				answer := a.once(a.From+i, buf)
 				mu.Lock()
 				all[answer]++
