@@ -25,7 +25,7 @@ bench: ## the benchmarks, briefly
 
 stress: ## the races of sessions, 10,000 rounds each (ten minutes)
 	./scripts/test-deps.sh
-	go test -race -timeout 60m -count 1 -v -run 'TestS06|TestS07|TestChange' ./session -stress-rounds 10000 -import-rounds 10000
+	go test -race -timeout 60m -count 1 -v -run 'TestS06|TestS07|TestChange|TestNothingIsLeftBehind' ./session -stress-rounds 10000 -import-rounds 10000 -crowd 1000
 
 faults: ## Redis failing in every way under load, for 30 s each, and failovers (ten minutes)
 	./scripts/test-deps.sh

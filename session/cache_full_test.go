@@ -102,7 +102,7 @@ func TestFullCacheStaysRight(t *testing.T) {
 func TestEvictedEndingsLetNoStaleHitThrough(t *testing.T) {
 	t.Parallel()
 	g := smallCache(t, testredis.Start(t).Addr, 1<<20)
-	for round := range 30 {
+	for round := range 12 {
 		_, rec := g.login(t, fmt.Sprint("user-", round))
 		if _, err := g.store.Find(t.Context(), rec.Key()); err != nil {
 			t.Fatal(err)
@@ -129,7 +129,7 @@ func TestRoomyCacheEvictsNothing(t *testing.T) {
 	t.Parallel()
 	server := testredis.Start(t)
 	g := smallCache(t, server.Addr, 16*config.MiB)
-	tokens := make([]string, 3000)
+	tokens := make([]string, 1500)
 	for i := range tokens {
 		tokens[i], _ = g.login(t, fmt.Sprint("user-", i))
 		g.finds(t, tokens[i])

@@ -56,8 +56,8 @@ func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	connections, pause := size(60, 2000), size(8, 90)
 	limit := time.Duration(size(20, 150)) * time.Second
-	// The timeouts are the defaults at full size. All come from one address, whose limit would end them early.
-	more := "  limits: {per_address: 100000/s, burst: 100000}\n"
+	// The timeouts are the defaults at full size. All come from one address, whose limits would keep half of them out.
+	more := "  limits: {per_address: 100000/s, burst: 100000}\nconnection_limits: {per_address: 10000}\n"
 	if !*full {
 		more += "timeouts: {read_header: 2s, body: 2s, idle: 2s}\n"
 	}
