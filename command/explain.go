@@ -75,6 +75,7 @@ func printExplanation(out io.Writer, cfg *config.Config, e proxy.Explanation) {
 	if e.Access == config.Protected {
 		line("others get", "%s", e.Unauthenticated)
 	}
+	line("limits", "%s", explainLimits(e))
 	line("app", "%s %s at %s", e.Method, e.Target, e.Upstream)
 	line("headers", "deleted from the client's request, however spelled: %s", strings.Join(e.Identity, ", "))
 	line("", "deleted as well: X-Forwarded-*, Forwarded, X-Real-Ip and the like; the gateway's own cookie is cut out")
@@ -86,4 +87,27 @@ func printExplanation(out io.Writer, cfg *config.Config, e proxy.Explanation) {
 	for _, h := range e.Headers {
 		line("", "  %s: %s", h.Name, h.Value)
 	}
+	what := "answer"
+	for _, h := range e.Added {
+		line(what, "gets, unless the application sets it: %s: %s", h.Name, h.Value)
+		what = ""
+	}
+}
+
+// explainLimits tells how large and how often requests may be.
+func explainLimits(e proxy.Explanation) string {
+	all := []string{"body of any size"}
+	if e.MaxBody > 0 {
+		all[0] = "body up to " + e.MaxBody.String()
+	}
+	limits := e.RequestLimits
+	for _, one := range []struct {
+		rate config.Rate
+		who  string
+	}{{limits.PerUser, "for each user"}, {limits.PerAddress, "from each address"}} {
+		if one.rate != (config.Rate{}) {
+			all = append(all, fmt.Sprintf("%s %s, %d at once", one.rate, one.who, limits.BurstOf(one.rate)))
+		}
+	}
+	return strings.Join(all, "; ")
 }

@@ -105,11 +105,15 @@ redis:
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "g.yaml")
-	writeFile(t, file, baseConfig("http://127.0.0.1:3000", "redis: {addresses: [embedded]}\n"))
+	cfg := baseConfig("http://127.0.0.1:3000", "redis: {addresses: [embedded]}\n")
+	cfg = strings.Replace(cfg, "    unauthenticated: json\n", "    unauthenticated: json\n    max_body: 2MiB\n    request_limits: {per_user: 5/s}\n    security_headers: {frame_options: deny}\n", 1)
+	writeFile(t, file, cfg+"request_limits: {per_address: 300/m, burst: 20}\nsecurity_headers: {hsts: 24h, content_type_options: true}\n")
 	for _, c := range []struct {
 		method, target string
 		want           []string
 	}{
+		{"GET", "/api", []string{"body up to 2MiB", "5/s for each user, 5 at once", "X-Frame-Options: DENY", "X-Content-Type-Options: nosniff", "Strict-Transport-Security: max-age=86400 (https only)"}},
+		{"GET", "/elsewhere", []string{"body up to 1GiB", "300/m from each address, 20 at once", "X-Content-Type-Options: nosniff"}},
 		{"GET", "/admin/x", []string{"rules[1] (path: /admin)", "role is admin", "303 to /login", "X-User-Id: 42", "X-User-Role: admin", "http://127.0.0.1:3000"}},
 		{"GET", "/ADMIN", []string{"rules[1]"}},
 		{"GET", "/admin/health", []string{"rules[2]", "everybody"}},

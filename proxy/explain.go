@@ -31,6 +31,11 @@ type Explanation struct {
 	// example user, in the form they are sent; of an assertion it is said what it is.
 	Identity []string
 	Headers  []HeaderValue
+	// MaxBody and RequestLimits are those that hold there; Added are the headers answers get where the application
+	// sets none itself.
+	MaxBody       config.Size
+	RequestLimits config.RequestLimits
+	Added         []HeaderValue
 }
 
 // Explain judges a request by the code that judges real ones, without sending anything. target is
@@ -61,6 +66,8 @@ func Explain(cfg *config.Config, method, target string) (Explanation, error) {
 	}
 	e.RuleName, e.Access = decision.Name, decision.Access
 	e.Upstream = cfg.Upstream.String()
+	e.MaxBody, e.RequestLimits = cfg.Limits.MaxBody, cfg.RequestLimits
+	e.Added = newSecurityHeaders(cfg.SecurityHeaders, rules).of(decision.Rule).list()
 	how := ""
 	if decision.Rule != nil {
 		for i := range cfg.Rules {
@@ -71,6 +78,12 @@ func Explain(cfg *config.Config, method, target string) (Explanation, error) {
 		e.Roles, how = decision.Rule.Roles, decision.Rule.Unauthenticated
 		if decision.Rule.Upstream != nil {
 			e.Upstream = decision.Rule.Upstream.String()
+		}
+		if decision.Rule.MaxBody != nil {
+			e.MaxBody = *decision.Rule.MaxBody
+		}
+		if decision.Rule.RequestLimits != nil {
+			e.RequestLimits = *decision.Rule.RequestLimits
 		}
 	}
 	e.Unauthenticated = map[string]string{

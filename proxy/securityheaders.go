@@ -95,6 +95,20 @@ func (s *securityHeaders) add(h http.Header, https bool) {
 	}
 }
 
+// list tells what is added.
+func (s *securityHeaders) list() (all []HeaderValue) {
+	if s == nil {
+		return nil
+	}
+	for _, line := range s.always {
+		all = append(all, HeaderValue{Name: line.name, Value: line.values[0]})
+	}
+	if s.https != nil {
+		all = append(all, HeaderValue{Name: hstsHeader, Value: s.https[0] + " (https only)"})
+	}
+	return all
+}
+
 // hsts is the value for the gateway's own answers, which have all other headers anyhow. The host's policy is one, and
 // who has not logged in yet sees nothing else (RFC 6797, 7.1).
 func (s *securityHeaders) hsts(https bool) []string {
