@@ -82,7 +82,9 @@ func TestSlowClients(t *testing.T) {
 				within(t, time.Minute, "its connections", func() bool { return g.use(t).descriptors >= held })
 				within(t, limit, "the gateway to close them", func() bool { return g.use(t).descriptors <= before+0.1*float64(connections)+10 })
 			})
-			within(t, 20*time.Second, "the application to be rid of them", func() bool { return app.inFlight.Load() <= 10 })
+			// Thousands of answers that nobody reads put the kernel short of memory for TCP. Some connections to the
+			// application then end without its being told: it finds out when it sends again.
+			within(t, size(20*time.Second, 3*time.Minute), "the application to be rid of them", func() bool { return app.inFlight.Load() <= 10 })
 		})
 	}
 }
