@@ -66,7 +66,7 @@ func (f *accountFinder) query(raw string) error {
 		if unreadable(name) {
 			return errForm
 		}
-		if f.names(foldField(name)) || f.names(lastPart(unindexed(name))) {
+		if f.namedBy(name) {
 			if err := f.add(value); err != nil {
 				return err
 			}
@@ -134,22 +134,25 @@ func (f *accountFinder) json(body []byte) error {
 	if err != nil {
 		return &RequestError{http.StatusBadRequest, "the JSON does not parse, or a key stands twice in it"}
 	}
-	return f.walk(object, false)
+	return f.walk(object, false, false)
 }
 
-// walk looks through JSON. account: v stands under an account's name, directly, in an array, or
-// under an operator ({"email": {"$eq": "bob"}}), all of which some application takes for the account.
-func (f *accountFinder) walk(v any, account bool) error {
+// walk looks through JSON. account: v stands under an account's name, directly, in an array, under an operator
+// ({"email": {"$eq": "bob"}}) or in an object ({"email": {"x": "bob"}}, see namedBy), all of which some application takes for
+// the account.
+func (f *accountFinder) walk(v any, account, inside bool) error {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, member := range v {
-			if err := f.walk(member, f.names(foldField(key)) || account && strings.HasPrefix(key, "$")); err != nil {
+			folded := foldField(key)
+			in := inside || f.neverAForm(folded)
+			if err := f.walk(member, in || f.names(folded) || account && strings.HasPrefix(key, "$"), in); err != nil {
 				return err
 			}
 		}
 	case []any:
 		for _, member := range v {
-			if err := f.walk(member, account); err != nil {
+			if err := f.walk(member, account, inside); err != nil {
 				return err
 			}
 		}
@@ -159,22 +162,6 @@ func (f *accountFinder) walk(v any, account bool) error {
 		}
 	}
 	return nil
-}
-
-// unindexed cuts indices and operators off a nested name: email[0], email[] and email[$eq] are email.
-func unindexed(name string) string {
-	for strings.HasSuffix(name, "]") {
-		open := strings.LastIndexByte(name, '[')
-		if open < 0 {
-			break
-		}
-		inside := name[open+1 : len(name)-1]
-		if strings.Trim(inside, "0123456789 ") != "" && !strings.HasPrefix(inside, "$") {
-			break
-		}
-		name = name[:open]
-	}
-	return name
 }
 
 // plainParams refuses parameters that parsers read in different ways: name* (RFC 2231), and for
@@ -204,10 +191,10 @@ func (f *accountFinder) take(name, value string) error {
 	if unreadable(name) {
 		return errForm
 	}
-	folded := foldField(name)
-	if !f.names(folded) && !f.names(lastPart(unindexed(name))) {
+	if !f.namedBy(name) {
 		return nil
 	}
+	folded := foldField(name)
 	if slices.Contains(f.seen, folded) {
 		return &RequestError{http.StatusBadRequest, "a field stands twice in the form"}
 	}
@@ -246,6 +233,39 @@ func foldField(name string) string {
 // takes "email\x00x" for email. No form has such a name.
 func unreadable(name string) bool {
 	return strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// namedBy reports whether a field's name is an account's, or the last part of a nested one (user[email], Input.Email, form:email), or
+// what indices and operators stand behind (email[], email[0], email[$eq]). Of an array some applications take the first thing
+// that is in it, whatever its key (Laravel's queries): so email[x] is email too. user[x] is not user, for
+// forms are called user, and user[password] is no account.
+func (f *accountFinder) namedBy(name string) bool {
+	if f.names(foldField(name)) || f.names(lastPart(unindexed(name))) {
+		return true
+	}
+	head, _, nested := strings.Cut(name, "[")
+	return nested && f.neverAForm(foldField(head))
+}
+
+// neverAForm reports whether a folded name is an account's, and none that a form's other fields would be nested under.
+func (f *accountFinder) neverAForm(folded string) bool {
+	return f.names(folded) && (strings.Contains(folded, "mail") || strings.Contains(folded, "name"))
+}
+
+// unindexed cuts indices and operators off a nested name: email[0], email[] and email[$eq] are email.
+func unindexed(name string) string {
+	for strings.HasSuffix(name, "]") {
+		open := strings.LastIndexByte(name, '[')
+		if open < 0 {
+			break
+		}
+		inside := name[open+1 : len(name)-1]
+		if strings.Trim(inside, "0123456789 ") != "" && !strings.HasPrefix(inside, "$") {
+			break
+		}
+		name = name[:open]
+	}
+	return name
 }
 
 // lastPart is the last name of a nested one, folded: user[email], Input.Email and form:email are email.
