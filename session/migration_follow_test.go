@@ -47,6 +47,15 @@ func (r *migrating) changes() (all []string) {
 	return all
 }
 
+// went checks these changes, and no other, were logged: each a moment after the state holds.
+func (r *migrating) went(t *testing.T, want ...string) {
+	t.Helper()
+	awaitWithin(t, fmt.Sprintf("%d changes of the state to be logged", len(want)), 15*time.Second, func() bool { return len(r.changes()) >= len(want) })
+	if got := r.changes(); !slices.Equal(got, want) {
+		t.Errorf("it went %q, want %q", got, want)
+	}
+}
+
 func TestEffectiveState(t *testing.T) {
 	t.Parallel()
 	file := setting(config.StateCanary, 5)
@@ -100,9 +109,7 @@ func TestReplicasFollow(t *testing.T) {
 	}
 	follows(t, setting(config.StatePrimary, 50), a)
 	follows(t, file, b, late)
-	if got, want := b.changes(), []string{"legacy to shadow", "shadow to canary 7 %", "canary 7 % to legacy"}; !slices.Equal(got, want) {
-		t.Errorf("logged: %q, want %q", got, want)
-	}
+	b.went(t, "legacy to shadow", "shadow to canary 7 %", "canary 7 % to legacy")
 }
 
 // TestBackFromDoneGoesThroughDrain: in done a session born in the table is not known. Until no replica is in it any
@@ -115,19 +122,14 @@ func TestBackFromDoneGoesThroughDrain(t *testing.T) {
 			w := newWorld(t)
 			r := w.replica(config.StateDone)
 			r.set(to)
-			want := setting(to, 50).String()
-			if got := r.changes(); !slices.Equal(got, []string{"done to drain", "drain to " + want}) {
-				t.Errorf("it went %q", got)
-			}
+			r.went(t, "done to drain", "drain to "+setting(to, 50).String())
 		})
 	}
 	w := newWorld(t)
 	r := w.replica(config.StateDone)
 	r.set(config.StateDrain)
 	r.set(config.StateDone)
-	if got := r.changes(); !slices.Equal(got, []string{"done to drain", "drain to done"}) {
-		t.Errorf("drain is next to done, and it went %q", got)
-	}
+	r.went(t, "done to drain", "drain to done") // they are next to each other
 }
 
 // TestDamagedSharedState: the last state that could be read goes on, which is said once, and the file is still followed.
